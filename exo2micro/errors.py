@@ -1,0 +1,61 @@
+"""Typed errors: each names what happened, the value, what is allowed and what to do next."""
+
+
+class Exo2microError(Exception):
+    """Base class of every error that the package raises on purpose."""
+
+
+class ParameterError(Exo2microError, ValueError):
+    """A parameter has an unknown name, a wrong type or a value out of range."""
+
+
+class SuffixError(Exo2microError, ValueError):
+    """A file name's parameter suffix cannot be decoded."""
+
+
+class RawFileNotFoundError(Exo2microError, FileNotFoundError):
+    """A raw file or folder that is needed does not exist."""
+
+
+class RawPairingError(Exo2microError, ValueError):
+    """Raw files do not form exactly one pre/post pair for a sample and dye."""
+
+
+class RawReadError(Exo2microError, OSError):
+    """A raw file exists but cannot be read: truncated, unknown format, unsupported layout."""
+
+
+class RawPagesError(Exo2microError, ValueError):
+    """A raw file holds several pages or channels and none was chosen."""
+
+
+class ImageContentError(Exo2microError, ValueError):
+    """An image is readable but cannot be used: blank, saturated, too small, not finite."""
+
+
+class RegistrationError(Exo2microError, ValueError):
+    """The images of a pair cannot be registered."""
+
+
+class ScaleError(Exo2microError, ValueError):
+    """The brightness scale cannot be estimated."""
+
+
+class CheckpointError(Exo2microError, OSError):
+    """A checkpoint or its record is missing, damaged or does not belong to this run."""
+
+
+class OutputError(Exo2microError, OSError):
+    """An output cannot be written: disk full, read-only, name refused."""
+
+
+class OutputLockedError(Exo2microError, OSError):
+    """Another process is working in the same output folder."""
+
+
+class InsufficientMemoryError(Exo2microError, MemoryError):
+    """The work does not fit into the memory that is free."""
+
+
+class InsufficientDiskError(Exo2microError, OSError):
+    """The output does not fit onto the disk."""

@@ -1,0 +1,78 @@
+"""Walking over images by windows: bands, ordered threads, block averages."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from exo2micro._typing import FloatImage, Image
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def row_bands(ny: int, height: int) -> Iterator[slice]:
+    """Yield row slices of `height` pixels that cover ``0 .. ny``; the last may be shorter."""
+    for start in range(0, ny, height):
+        yield slice(start, min(start + height, ny))
+
+
+def map_ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    """Apply a function in threads and yield results in order, holding few at a time.
+
+    At most ``threads + 1`` results exist at once, so memory stays bounded however long the
+    sequence is. The order of the results never depends on timing.
+    """
+    if threads <= 1:
+        yield from map(function, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def block_mean(window: Image, factor: int) -> FloatImage:
+    """Return block averages over `factor` x `factor` pixels; edge blocks average what there is.
+
+    Parameters
+    ----------
+    window : numpy.ndarray
+        Shape ``(ny, nx)``.
+    factor : int
+        Block side in pixels.
+
+    Returns
+    -------
+    numpy.ndarray of float32
+        Shape ``(ceil(ny / factor), ceil(nx / factor))``.
+    """
+    if factor == 1:
+        return window.astype(np.float32)
+    ny, nx = window.shape
+    accumulator = np.float32 if window.dtype.itemsize <= 4 else np.float64
+    starts_y = np.arange(0, ny, factor)
+    starts_x = np.arange(0, nx, factor)
+    full_y, full_x = ny - ny % factor, nx - nx % factor
+    if (full_y, full_x) == (ny, nx):
+        blocks = window.reshape(ny // factor, factor, nx // factor, factor)
+        sums = blocks.sum(axis=1, dtype=accumulator).sum(axis=-1)
+    else:
+        sums = np.add.reduceat(window, starts_y, axis=0, dtype=accumulator)
+        sums = np.add.reduceat(sums, starts_x, axis=1)
+    count_y = np.minimum(factor, ny - starts_y)
+    count_x = np.minimum(factor, nx - starts_x)
+    counts = (count_y[:, None] * count_x[None, :]).astype(np.float32)
+    return (sums / counts).astype(np.float32)
