@@ -1,0 +1,128 @@
+"""The scale estimator family: how bright the background of post is relative to pre."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exo2micro.subtraction.sampling import PairSample
+from exo2micro.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class ScaleEstimate:
+    """A scale with its error, and what is needed to draw and to judge it.
+
+    The difference is ``post - scale * pre - offset``, with post and pre as raw counts.
+
+    Attributes
+    ----------
+    name : str
+        Estimator that made it.
+    label : str
+        Label of its difference file; empty for the canonical one, e.g. ``percentile_p50``.
+    scale : float
+        Ratio of the background brightness, post over pre, > 0.
+    offset : float
+        Counts; exactly 0.0 where no pedestal is significant.
+    interval : tuple of float
+        95 % interval of the scale, from a bootstrap over tiles; both ends equal the scale where
+        it was given by hand.
+    goodness : float
+        0 (the model does not describe the data) .. 1 (it does).
+    n_tiles : int
+        Tiles that contributed.
+    verdict : Verdict
+        How far the scale can be trusted.
+    messages : tuple of str
+        Remarks in plain words, fallbacks included.
+    curve : mapping of str to numpy.ndarray
+        ``centres`` (ratio post/pre after removal of the pedestal), ``counts`` (weight per bin)
+        and ``fitted`` (model in the same units), each of shape ``(n_bins,)``.
+    metrics : mapping of str to float
+        Further figures for the record, e.g. ``offset_error``, ``field_variation``.
+    """
+
+    name: str
+    label: str
+    scale: float
+    offset: float
+    interval: tuple[float, float]
+    goodness: float
+    n_tiles: int
+    verdict: Verdict = field(default_factory=Verdict)
+    messages: tuple[str, ...] = ()
+    curve: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 95 % interval relative to the scale."""
+        return (self.interval[1] - self.interval[0]) / (2.0 * self.scale)
+
+
+class ScaleEstimator(ABC):
+    """Estimates the scale from a sample of pixel pairs.
+
+    A subclass in this package's ``estimators`` folder (or in an installed plugin) registers
+    itself under its `name`.
+
+    Attributes
+    ----------
+    name : str
+        Key of the family.
+    parameters : tuple of str
+        Names of the run parameters that `estimate` and `label` take as keywords.
+    colour : str
+        Colour of its line in figures (a Matplotlib colour).
+    """
+
+    name: ClassVar[str]
+    parameters: ClassVar[tuple[str, ...]] = ()
+    colour: ClassVar[str] = "tab:gray"
+
+    @classmethod
+    def is_active(cls, params: Mapping[str, Any]) -> bool:  # noqa: ARG003
+        """Return whether a run with these parameters makes a difference with this estimator."""
+        return True
+
+    @classmethod
+    def label(cls, params: Mapping[str, Any]) -> str:  # noqa: ARG003
+        """Return the label in its file name: ``04_difference_difference_<label>``."""
+        return cls.name
+
+    @abstractmethod
+    def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401
+        """Estimate the scale.
+
+        Parameters
+        ----------
+        sample : PairSample
+            Pairs gathered by `sample_pairs`.
+        **params
+            The run parameters named in `parameters`.
+
+        Raises
+        ------
+        ScaleError
+            The sample cannot give a scale at all.
+        """
+
+
+def active_estimators(params: Mapping[str, Any]) -> list[type[ScaleEstimator]]:
+    """Return the estimators that a run with these parameters uses, the canonical one first."""
+    raise NotImplementedError
+
+
+def estimate_scales(sample: PairSample, params: Mapping[str, Any]) -> dict[str, ScaleEstimate]:
+    """Run every active estimator.
+
+    Returns
+    -------
+    dict
+        Label -> estimate; the canonical estimate comes first and has the label ``""``.
+    """
+    raise NotImplementedError
