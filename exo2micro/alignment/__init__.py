@@ -1,1 +1,1 @@
-"""TODO."""
+"""Alignment: find, certify and apply the mapping from post to pre."""

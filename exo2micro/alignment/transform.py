@@ -1,0 +1,245 @@
+"""Transform: the mapping from post-stain pixels to pre-stain pixels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from exo2micro._typing import Points
+from exo2micro.errors import RegistrationError
+
+Matrix = NDArray[np.float64]
+
+# A 3x3 matrix whose normalised determinant is below this maps the plane onto a line in float64.
+SMALLEST_DETERMINANT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """A homography that maps ``(x, y)`` points of post to ``(x, y)`` points of pre.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        Shape ``(3, 3)``; stored with ``matrix[2, 2] == 1``, read-only.
+
+    Raises
+    ------
+    RegistrationError
+        If the matrix has a wrong shape, is not finite or cannot be inverted.
+
+    Notes
+    -----
+    Pixel centres are whole numbers. ``a @ b`` applies `b` first, then `a`.
+    """
+
+    matrix: Matrix
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", _checked(self.matrix))
+
+    @classmethod
+    def identity(cls) -> "Transform":
+        """Return the transform that leaves every point where it is."""
+        return cls(np.eye(3))
+
+    @classmethod
+    def from_matrix(cls, matrix: ArrayLike) -> "Transform":
+        """Return the transform of a ``(3, 3)`` homography or a ``(2, 3)`` affine matrix."""
+        full = np.asarray(matrix, np.float64)
+        if full.shape == (2, 3):
+            full = np.vstack([full, (0.0, 0.0, 1.0)])
+        return cls(full)
+
+    @classmethod
+    def translation(cls, dx: float, dy: float) -> "Transform":
+        """Return the transform that adds ``(dx, dy)`` pixels."""
+        return cls(np.array([[1.0, 0.0, dx], [0.0, 1.0, dy], [0.0, 0.0, 1.0]]))
+
+    @classmethod
+    def similarity(
+        cls,
+        *,
+        rotation_deg: float = 0.0,
+        magnification: float = 1.0,
+        shift: tuple[float, float] = (0.0, 0.0),
+        centre: tuple[float, float] = (0.0, 0.0),
+        mirrored: bool = False,
+    ) -> "Transform":
+        """Return a rotation and magnification about a point, followed by a shift.
+
+        Parameters
+        ----------
+        rotation_deg : float
+            Degrees; positive turns the x axis towards the y axis (clockwise on screen).
+        magnification : float
+            Pre pixels per post pixel.
+        shift : tuple of float
+            ``(dx, dy)`` in pre pixels, added last.
+        centre : tuple of float
+            ``(x, y)`` in post pixels; it lands on ``centre + shift``.
+        mirrored : bool
+            Flip x about `centre` before the rotation.
+        """
+        angle = np.deg2rad(rotation_deg)
+        cos, sin = magnification * np.cos(angle), magnification * np.sin(angle)
+        flip = -1.0 if mirrored else 1.0
+        linear = np.array([[cos * flip, -sin], [sin * flip, cos]])
+        offset = np.array(centre) + np.array(shift) - linear @ np.array(centre)
+        return cls.from_matrix(np.column_stack([linear, offset]))
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Transform":
+        """Return the transform that `to_dict` described, exact to the bit.
+
+        Raises
+        ------
+        RegistrationError
+            If the record is of another kind.
+        """
+        if record.get("type") != "homography" or "matrix" not in record:
+            msg = (
+                f"a transform record has type 'homography' and a matrix, got type "
+                f"{record.get('type')!r}: compute stage 2 anew with from_stage=2"
+            )
+            raise RegistrationError(msg)
+        return cls.from_matrix(record["matrix"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_dict` restores the same bits."""
+        return {"type": "homography", "matrix": self.matrix.tolist()}
+
+    def __call__(self, points: ArrayLike) -> Points:
+        """Return the pre points, shape ``(n, 2)``, of post points, shape ``(n, 2)``."""
+        xy = _as_points(points)
+        m = self.matrix
+        x, y = xy[:, 0], xy[:, 1]
+        out = np.empty_like(xy)
+        out[:, 0] = m[0, 0] * x + (m[0, 1] * y + m[0, 2])
+        out[:, 1] = m[1, 0] * x + (m[1, 1] * y + m[1, 2])
+        if not self.is_affine:
+            out /= (m[2, 0] * x + (m[2, 1] * y + 1.0))[:, None]
+        return out
+
+    def __matmul__(self, other: "Transform") -> "Transform":
+        """Return the transform that applies `other` first, then this one."""
+        return Transform(self.matrix @ other.matrix)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transform) and bool(np.array_equal(self.matrix, other.matrix))
+
+    def __hash__(self) -> int:
+        return hash(self.matrix.tobytes())
+
+    @property
+    def inverse(self) -> "Transform":
+        """The mapping from pre points to post points."""
+        return Transform.from_matrix(np.linalg.inv(self.matrix))
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether parallel lines stay parallel."""
+        return not self.matrix[2, :2].any()
+
+    def linear(self, at: Sequence[float] = (0.0, 0.0)) -> Matrix:
+        """Return the Jacobian ``d(pre)/d(post)``, shape ``(2, 2)``, at a post point ``(x, y)``."""
+        m = self.matrix
+        scale = m[2, 0] * at[0] + m[2, 1] * at[1] + 1.0
+        mapped = self([at])[0]
+        jacobian: Matrix = (m[:2, :2] - np.outer(mapped, m[2, :2])) / scale
+        return jacobian
+
+    def shifted(self, dx: float, dy: float) -> "Transform":
+        """Return the same mapping between coordinates that are both ``(dx, dy)`` larger.
+
+        ``transform.shifted(pad, pad)`` turns raw pixel coordinates into canvas coordinates;
+        ``shifted(-pad, -pad)`` turns them back.
+        """
+        return Transform.translation(dx, dy) @ self @ Transform.translation(-dx, -dy)
+
+    def scaled(self, post_factor: float, pre_factor: float) -> "Transform":
+        """Return the same mapping between overviews made by block averages.
+
+        Parameters
+        ----------
+        post_factor, pre_factor : float
+            Block sides in pixels of the overviews of post and of pre (see `Raster.overview`).
+        """
+        return overview_to_full(pre_factor).inverse @ self @ overview_to_full(post_factor)
+
+    def unscaled(self, post_factor: float, pre_factor: float) -> "Transform":
+        """Return the full-resolution mapping of one that was found between overviews."""
+        return overview_to_full(pre_factor) @ self @ overview_to_full(post_factor).inverse
+
+    def rotation_deg(self, at: Sequence[float] = (0.0, 0.0)) -> float:
+        """Return the rotation at a post point in degrees, within -180 to 180."""
+        u, _, vt = np.linalg.svd(self.linear(at))
+        nearest_rotation = u @ vt
+        return float(np.rad2deg(np.arctan2(-nearest_rotation[0, 1], nearest_rotation[1, 1])))
+
+    def magnification(self, at: Sequence[float] = (0.0, 0.0)) -> float:
+        """Return pre pixels per post pixel at a post point (root of the area ratio)."""
+        return float(np.sqrt(abs(np.linalg.det(self.linear(at)))))
+
+    def shift(self, at: Sequence[float]) -> tuple[float, float]:
+        """Return where a post point lands minus where it was: ``(dx, dy)`` in pixels."""
+        dx, dy = self([at])[0] - np.asarray(at, np.float64)
+        return float(dx), float(dy)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the mapping turns the image over."""
+        return bool(np.linalg.det(self.matrix) < 0)
+
+    def describe(self, centre: Sequence[float]) -> dict[str, Any]:
+        """Return rotation, magnification, shift and mirroring at the sample's centre ``(x, y)``."""
+        dx, dy = self.shift(centre)
+        return {
+            "rotation_deg": self.rotation_deg(centre),
+            "magnification": self.magnification(centre),
+            "shift_x_px": dx,
+            "shift_y_px": dy,
+            "mirrored": self.mirrored,
+        }
+
+
+def overview_to_full(factor: float) -> Transform:
+    """Return the mapping from overview pixels to image pixels for block averages of `factor`."""
+    offset = (factor - 1.0) / 2.0
+    return Transform(np.array([[factor, 0.0, offset], [0.0, factor, offset], [0.0, 0.0, 1.0]]))
+
+
+def _as_points(points: ArrayLike) -> Points:
+    """Return points as float64 of shape ``(n, 2)``, or raise ValueError."""
+    xy = np.asarray(points, np.float64)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        msg = f"points are rows of (x, y), shape (n, 2), got shape {xy.shape}"
+        raise ValueError(msg)
+    return xy
+
+
+def _checked(matrix: ArrayLike) -> Matrix:
+    """Return a normalised read-only copy, or raise RegistrationError."""
+    full = np.array(matrix, np.float64)
+    if full.shape != (3, 3):
+        msg = f"a transform needs a (3, 3) matrix, got shape {full.shape}"
+        raise RegistrationError(msg)
+    corner = full[2, 2]
+    if not np.isfinite(full).all() or abs(corner) <= SMALLEST_DETERMINANT * np.abs(full).max():
+        msg = (
+            f"a transform needs a finite matrix whose last element is not 0, got {full.tolist()}: "
+            "the images do not determine a mapping"
+        )
+        raise RegistrationError(msg)
+    full /= corner
+    linear = full[:2, :2] - np.outer(full[:2, 2], full[2, :2])
+    if abs(np.linalg.det(linear)) < SMALLEST_DETERMINANT:
+        msg = (
+            f"a transform must be invertible, got {full.tolist()}, which maps the image onto a "
+            "line: the images do not determine a mapping"
+        )
+        raise RegistrationError(msg)
+    full.setflags(write=False)
+    return full

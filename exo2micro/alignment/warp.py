@@ -1,0 +1,233 @@
+"""WarpedRaster: one raster seen through a transform, resampled once, by window."""
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from exo2micro._typing import FloatImage, Mask
+from exo2micro.alignment.transform import Transform
+from exo2micro.raster import Raster
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Side of the absolute blocks in which pixels are computed. A window is cut from whole blocks, so
+# its pixels never depend on the windowing; a block of float32 fits the second-level cache.
+BLOCK = 256
+# Taps of the B-spline prefilter on each side; the pole to this power is 1.4e-7.
+PREFILTER_REACH = 12
+# Rounding of composed transforms must not make the border of an identity warp invalid.
+EDGE_TOLERANCE_PX = 1e-6
+
+_POLE = np.sqrt(3.0) - 2.0
+_GAIN = -6.0 * _POLE / (1.0 - _POLE**2)
+_PREFILTER = _GAIN * _POLE ** np.abs(np.arange(-PREFILTER_REACH, PREFILTER_REACH + 1))
+
+
+class WarpedRaster(Raster):
+    """Another raster seen through a transform, by cubic B-spline interpolation.
+
+    Pixel ``(x, y)`` of this raster is the source at ``transform((x, y))``. Pixels that fall
+    outside the source's outermost pixel centres are not valid and read 0.
+
+    Parameters
+    ----------
+    source : Raster
+        The image to resample.
+    transform : Transform
+        Maps points of this raster, before `offset`, to points of the source.
+    shape : tuple of int
+        ``(ny, nx)`` of this raster.
+    offset : tuple of int
+        ``(y, x)`` of this raster's first pixel in the coordinates that `transform` takes. A
+        canvas with border `pad` around raw post pixels has ``(-pad, -pad)``.
+
+    Notes
+    -----
+    The interpolant is exact at the source's pixel centres, with a mirror boundary [1]_. It has a
+    centroid error below 0.001 px for stars of 2 px FWHM and more, whatever the sub-pixel phase.
+    Coordinates are never quantised, and images of any size work because OpenCV sees blocks only.
+
+    References
+    ----------
+    .. [1] M. Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal
+       Processing Magazine 16 (1999) 22-38.
+    """
+
+    def __init__(
+        self,
+        source: Raster,
+        transform: Transform,
+        shape: tuple[int, int],
+        offset: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.source = source
+        self.transform = transform
+        self.shape = shape
+        self.offset = offset
+        self.dtype = np.dtype(np.float32)
+
+    def read(self, rows: slice, cols: slice) -> FloatImage:
+        """Return the window as float32, 0 where it is not valid."""
+        return self.read_with_validity(rows, cols)[0]
+
+    def read_with_validity(self, rows: slice, cols: slice) -> tuple[FloatImage, Mask]:
+        """Return the window and where it is valid.
+
+        Parameters
+        ----------
+        rows, cols : slice
+            Start and stop in pixels, inside this raster.
+
+        Returns
+        -------
+        values : numpy.ndarray of float32
+            0 where not valid.
+        valid : numpy.ndarray of bool
+            Where the mapped point lies between the outermost pixel centres of the source.
+        """
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        values = np.zeros(shape, np.float32)
+        valid = np.zeros(shape, np.bool_)
+        blocks = product(
+            range(rows.start - rows.start % BLOCK, rows.stop, BLOCK),
+            range(cols.start - cols.start % BLOCK, cols.stop, BLOCK),
+        )
+        for top, left in blocks:
+            height = min(BLOCK, self.shape[0] - top)
+            width = min(BLOCK, self.shape[1] - left)
+            computed = self._block(top, left, height, width)
+            if computed is None:
+                continue
+            into_y, from_y = _overlap(rows, top, height)
+            into_x, from_x = _overlap(cols, left, width)
+            values[into_y, into_x] = computed[0][from_y, from_x]
+            valid[into_y, into_x] = computed[1][from_y, from_x]
+        return values, valid
+
+    def _block(
+        self, top: int, left: int, height: int, width: int
+    ) -> tuple[FloatImage, Mask] | None:
+        """Return values and validity of one block, or None if no pixel of it is valid."""
+        x, y = self._coordinates(top, left, height, width)
+        ny, nx = self.source.shape
+        valid = (x >= -EDGE_TOLERANCE_PX) & (x <= nx - 1 + EDGE_TOLERANCE_PX)
+        valid &= (y >= -EDGE_TOLERANCE_PX) & (y <= ny - 1 + EDGE_TOLERANCE_PX)
+        if not valid.any():
+            return None
+        inside_x, inside_y = (x, y) if (whole := bool(valid.all())) else (x[valid], y[valid])
+        first_x, last_x = _span(inside_x, nx)
+        first_y, last_y = _span(inside_y, ny)
+        coefficients = self._coefficients(first_y, last_y, first_x, last_x)
+        np.clip(x, first_x, min(last_x + 1, nx - 1), out=x)
+        np.clip(y, first_y, min(last_y + 1, ny - 1), out=y)
+        values = _sample(coefficients, x - (first_x - 1), y - (first_y - 1))
+        if not whole:
+            values *= valid
+        return values, valid
+
+    def _coordinates(
+        self, top: int, left: int, height: int, width: int
+    ) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        """Return the source's x and y of every pixel of a block."""
+        (a, b, c), (d, e, f), (g, h, _) = self.transform.matrix
+        col = np.arange(width) + float(left + self.offset[1])
+        row = (np.arange(height) + float(top + self.offset[0]))[:, None]
+        x = a * col + (b * row + c)
+        y = d * col + (e * row + f)
+        if not self.transform.is_affine:
+            scale = g * col + (h * row + 1.0)
+            behind = scale <= 0
+            scale[behind] = 1.0
+            x /= scale
+            y /= scale
+            x[behind] = -1.0
+        return x, y
+
+    def _coefficients(self, first_y: int, last_y: int, first_x: int, last_x: int) -> FloatImage:
+        """Return B-spline coefficients of source pixels first-1 .. last+3, mirrored at borders."""
+        rows, edge_y = _with_margin(first_y, last_y, self.source.shape[0])
+        cols, edge_x = _with_margin(first_x, last_x, self.source.shape[1])
+        window = self.source.read(rows, cols).astype(np.float32)
+        padded = (
+            np.pad(window, (edge_y, edge_x), mode="reflect") if any(edge_y + edge_x) else window
+        )
+        filtered = cv2.sepFilter2D(padded, cv2.CV_32F, _PREFILTER, _PREFILTER)
+        inner = slice(PREFILTER_REACH, -PREFILTER_REACH)
+        return np.ascontiguousarray(filtered[inner, inner])
+
+
+def cubic_bspline_noise_factor(phase: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Return the variance factor of white noise along one axis at sub-pixel phases 0 .. 1.
+
+    The variance of a warped pixel is the source's variance times the factor of its x phase times
+    that of its y phase: 1 at whole pixels, less between them.
+    """
+    reach = np.arange(-PREFILTER_REACH, PREFILTER_REACH + 2)
+    factor = np.zeros_like(phase, np.float64)
+    for sample in reach:
+        cardinal = np.zeros_like(factor)
+        for tap, weight in enumerate(_weights(phase)):
+            cardinal += weight * (_GAIN * _POLE ** abs(tap - 1 - sample))
+        factor += cardinal**2
+    return factor
+
+
+def _weights(t: "NDArray[np.floating]") -> tuple["NDArray[np.floating]", ...]:
+    """Return the four cubic B-spline weights of the taps at -1, 0, 1, 2 for phases `t`."""
+    rest = 1 - t
+    first = rest * rest * rest * (1 / 6)
+    last = t * t * t * (1 / 6)
+    second = 2 / 3 - t * t * (1 - t * 0.5)
+    return first, second, 1 - first - second - last, last
+
+
+def _sample(
+    coefficients: FloatImage, x: "NDArray[np.float64]", y: "NDArray[np.float64]"
+) -> FloatImage:
+    """Return the spline at points of the coefficient window, which holds all taps.
+
+    Each tap is fetched with OpenCV's nearest-neighbour remap at whole coordinates, which is exact
+    in all its versions, from a view that is shifted by the tap's offset.
+    """
+    floor_x, floor_y = np.floor(x), np.floor(y)
+    weights_x = _weights((x - floor_x).astype(np.float32))
+    weights_y = _weights((y - floor_y).astype(np.float32))
+    map_x, map_y = floor_x.astype(np.float32) - 1, floor_y.astype(np.float32) - 1
+    ny, nx = coefficients.shape
+    out = np.zeros(x.shape, np.float32)
+    line = np.empty_like(out)
+    for j, weight_y in enumerate(weights_y):
+        line.fill(0)
+        for i, weight_x in enumerate(weights_x):
+            view = coefficients[j : ny - 3 + j, i : nx - 3 + i]
+            tap = cv2.remap(view, map_x, map_y, cv2.INTER_NEAREST)
+            tap *= weight_x
+            line += tap
+        line *= weight_y
+        out += line
+    return out
+
+
+def _span(values: "NDArray[np.float64]", size: int) -> tuple[int, int]:
+    """Return the source pixels just left of the first and of the last point."""
+    first, last = int(np.floor(values.min())), int(np.floor(values.max()))
+    return max(0, first), min(size - 1, last)
+
+
+def _with_margin(first: int, last: int, size: int) -> tuple[slice, tuple[int, int]]:
+    """Return the pixels to read for coefficients first-1 .. last+3, and how many to mirror."""
+    low, high = first - 1 - PREFILTER_REACH, last + 4 + PREFILTER_REACH
+    inside = slice(max(0, low), min(size, high))
+    return inside, (inside.start - low, high - inside.stop)
+
+
+def _overlap(window: slice, start: int, size: int) -> tuple[slice, slice]:
+    """Return where a block lies in a window, and which part of the block that is."""
+    low, high = max(window.start, start), min(window.stop, start + size)
+    return (
+        slice(low - window.start, high - window.start),
+        slice(low - start, high - start),
+    )
