@@ -1,0 +1,338 @@
+"""The one home of all parameters, their defaults and the names of the stages."""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from exo2micro.errors import ParameterError
+from exo2micro.parameter import Parameter, Value
+
+_RESERVED_KEYWORDS = frozenset(
+    {"simple", "bitpix", "naxis", "extend", "end", "sample", "dye", "stage", "scale", "scalek"}
+    | {"offset", "checksum", "datasum", "history", "comment", "verdict", "reason", "bunit"}
+)
+
+
+class ParameterRegistry(MutableMapping[str, Parameter]):
+    """Ordered mapping ``name -> Parameter``.
+
+    Assigning a 4-tuple ``(default, abbreviation, stage, description)`` or a `Parameter` registers
+    one. A colliding or ambiguous abbreviation is refused.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Parameter] = {}
+
+    def __getitem__(self, name: str) -> Parameter:
+        try:
+            return self._rows[name]
+        except KeyError:
+            raise KeyError(unknown_name_message(name, self._rows)) from None
+
+    def __setitem__(self, name: str, row: "Parameter | tuple[Value, str, int, str]") -> None:
+        parameter = row if isinstance(row, Parameter) else Parameter(*row)
+        if not name.isidentifier():
+            msg = f"a parameter name is a Python identifier, got {name!r}"
+            raise ParameterError(msg)
+        self._refuse_ambiguity(name, parameter)
+        self._rows[name] = parameter
+
+    def __delitem__(self, name: str) -> None:
+        del self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._rows, key=lambda name: self._rows[name].stage))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def _refuse_ambiguity(self, name: str, new: Parameter) -> None:
+        if new.abbreviation in _RESERVED_KEYWORDS:
+            msg = (
+                f"abbreviation {new.abbreviation!r} of {name} would overwrite the FITS keyword "
+                f"{new.abbreviation.upper()}; choose another one"
+            )
+            raise ParameterError(msg)
+        for other_name, other in self._rows.items():
+            if other_name != name and _ambiguous(new, other):
+                msg = (
+                    f"abbreviation {new.abbreviation!r} of {name} cannot be told from "
+                    f"{other.abbreviation!r} of {other_name} in a file name; choose another one"
+                )
+                raise ParameterError(msg)
+
+
+def _ambiguous(a: Parameter, b: Parameter) -> bool:
+    """Tell whether a file-name token could belong to either parameter."""
+    short, long = sorted((a, b), key=lambda p: len(p.abbreviation))
+    if short.abbreviation == long.abbreviation:
+        return True
+    if not long.abbreviation.startswith(short.abbreviation):
+        return False
+    return short.could_start_with(long.abbreviation[len(short.abbreviation) :])
+
+
+class _View(Mapping[str, Any]):
+    """Live read-only view of one column of the registry."""
+
+    def __init__(self, column: Callable[[Parameter], Any]) -> None:
+        self._column = column
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401
+        return self._column(PARAMETER_REGISTRY[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PARAMETER_REGISTRY)
+
+    def __len__(self) -> int:
+        return len(PARAMETER_REGISTRY)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+PARAMETER_REGISTRY = ParameterRegistry()
+DEFAULTS: Mapping[str, Value] = _View(lambda row: row.default)
+ABBREVIATIONS: Mapping[str, str] = _View(lambda row: row.abbreviation)
+PARAM_STAGES: Mapping[str, int] = _View(lambda row: row.stage)
+
+STAGE_NAMES: dict[int, str] = {
+    1: "padded",
+    2: "icp_aligned",
+    3: "interior_aligned",
+    4: "difference",
+}
+"""Stage number -> name as it stands in file names; a new stage class adds itself."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "MAX_STAGE":
+        return max(STAGE_NAMES)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def unknown_name_message(name: object, known: Iterable[str]) -> str:
+    """Return an error text for an unknown parameter with the nearest valid names."""
+    near = difflib.get_close_matches(str(name), list(known), n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "see `exo2micro params`"
+    return f"unknown parameter {name!r}: {hint}"
+
+
+def parameters_of(stage: int) -> tuple[str, ...]:
+    """Return the names of one stage's parameters in registry order."""
+    return tuple(n for n, row in PARAMETER_REGISTRY.items() if row.stage == stage)
+
+
+def validate_params(changes: Mapping[str, object], base: Mapping[str, Value]) -> dict[str, Value]:
+    """Return `base` updated by validated `changes`.
+
+    Parameters
+    ----------
+    changes : mapping
+        New values by parameter name.
+    base : mapping
+        All current values.
+
+    Returns
+    -------
+    dict
+        All values, in registry order.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name, a wrong type, a value out of range, or values that make no sense
+        together. Nothing is changed then.
+    """
+    for name in changes:
+        if name not in PARAMETER_REGISTRY:
+            raise ParameterError(unknown_name_message(name, PARAMETER_REGISTRY))
+    merged = {
+        name: row.validated(changes[name], name) if name in changes else base[name]
+        for name, row in PARAMETER_REGISTRY.items()
+    }
+    low, high = merged["scale_min"], merged["scale_max"]
+    if isinstance(low, float) and isinstance(high, float) and low > high:
+        msg = f"scale_min must not exceed scale_max, got {low:g} and {high:g}; set both together"
+        raise ParameterError(msg)
+    return merged
+
+
+def _register(stage: int, rows: Mapping[str, tuple[Value, str, str, dict[str, Any]]]) -> None:
+    for name, (default, abbreviation, description, more) in rows.items():
+        PARAMETER_REGISTRY[name] = Parameter(default, abbreviation, stage, description, **more)
+
+
+_register(
+    1,
+    {
+        "pad": (
+            2000,
+            "pad",
+            "Dark border added on every side of the post-stain image; empty border costs nothing.",
+            {"bounds": (0, 100_000), "unit": "px"},
+        ),
+        "channel": (
+            "auto",
+            "ch",
+            "Colour channel that is used in both images; auto takes the one with signal in both.",
+            {"choices": ("auto", "red", "green", "blue", *map(str, range(10)))},
+        ),
+        "page": (
+            None,
+            "pg",
+            "Page of a multi-page raw file, counted from 0; off where the choice is plain.",
+            {"kind": int, "bounds": (0, 100_000)},
+        ),
+    },
+)
+_register(
+    2,
+    {
+        "use_edges": (
+            True,
+            "ue",
+            "Use the sample's outline as evidence beside its interior.",
+            {},
+        ),
+        "boundary_width": (
+            15,
+            "bw",
+            "Width of the band along the outline that counts as outline, in overview pixels.",
+            {"bounds": (1, 1000), "unit": "px"},
+        ),
+        "boundary_smooth": (
+            10,
+            "bs",
+            "Smoothing of the outline before it is compared, in overview pixels.",
+            {"bounds": (0, 1000), "unit": "px"},
+        ),
+        "rotation_search": (True, "rs", "Search for a rotation between the images.", {}),
+        "angle_range": (
+            20.0,
+            "ar",
+            "Rotations searched first, to either side; a poor score widens the search to 180 deg.",
+            {"bounds": (0, 180), "unit": "deg"},
+        ),
+        "angle_step": (
+            1.0,
+            "astep",
+            "Step of the rotation search.",
+            {"bounds": (0.05, 45), "unit": "deg"},
+        ),
+        "scale_search": (True, "ss", "Search for a magnification between the images.", {}),
+        "scale_min": (0.85, "smin", "Smallest magnification searched.", {"bounds": (0.2, 5)}),
+        "scale_max": (1.15, "smax", "Largest magnification searched.", {"bounds": (0.2, 5)}),
+        "scale_step": (0.05, "sstep", "Step of the magnification search.", {"bounds": (0.001, 1)}),
+        "multiscale": (
+            True,
+            "ms",
+            "Refine the coarse result over finer overviews before the interior refinement.",
+            {},
+        ),
+        "down_scale": (
+            0.3,
+            "ds",
+            "Size of the finest overview of the coarse stage relative to the full image.",
+            {"bounds": (0.01, 1)},
+        ),
+        "max_translation": (
+            200.0,
+            "mtr",
+            "Largest shift that refinement may add to the coarse search, over the sample.",
+            {"bounds": (0, 1e6), "unit": "px"},
+        ),
+        "max_rotation": (
+            5.0,
+            "mrot",
+            "Largest rotation that refinement may add to the coarse search.",
+            {"bounds": (0, 180), "unit": "deg"},
+        ),
+        "max_scale_delta": (
+            0.2,
+            "msd",
+            "Largest relative magnification that refinement may add to the coarse search.",
+            {"bounds": (0, 5)},
+        ),
+        "max_scale_diff": (
+            0.15,
+            "msdf",
+            "Largest difference between the magnifications along x and y.",
+            {"bounds": (0, 5)},
+        ),
+        "save_all_intermediates": (
+            False,
+            "sai",
+            "Also write the pre-stain image as aligned before the outline refinement.",
+            {},
+        ),
+        "fine_ecc": (
+            False,
+            "fecc",
+            "End the coarse stage with an intensity-based (ECC) refinement on the overview.",
+            {},
+        ),
+        "stopit": (
+            500,
+            "sit",
+            "Most iterations of the outline and ECC refinements.",
+            {"bounds": (1, 100_000)},
+        ),
+        "stopdelta": (
+            1e-6,
+            "sdl",
+            "Change below which the outline and ECC refinements stop.",
+            {"bounds": (1e-15, 1)},
+        ),
+    },
+)
+_register(
+    3,
+    {
+        "interior_ecc": (
+            True,
+            "iecc",
+            "Refine the alignment on the sample's interior; without it the coarse result is kept.",
+            {},
+        ),
+        "interior_blur_base": (
+            8.0,
+            "iblur",
+            "Smoothing at the first interior level, in full-resolution pixels.",
+            {"bounds": (0, 1000), "unit": "px"},
+        ),
+        "interior_max_correction": (
+            500.0,
+            "imc",
+            "Largest correction of the coarse result that is believed, over the sample.",
+            {"bounds": (0, 1e6), "unit": "px"},
+        ),
+        "interior_min_inlier_ratio": (
+            0.4,
+            "imir",
+            "Smallest fraction of matched tiles that must agree with the final transform.",
+            {"bounds": (0, 1)},
+        ),
+    },
+)
+_register(
+    4,
+    {
+        "scale_percentile": (
+            None,
+            "sp",
+            "Also subtract with this percentile of the local ratio as scale.",
+            {"bounds": (0, 100), "unit": "percent"},
+        ),
+        "manual_scale": (
+            None,
+            "msc",
+            "Also subtract with this scale.",
+            {"bounds": (1e-6, 1e6)},
+        ),
+    },
+)
