@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from exo2micro._typing import FloatImage, Image
 from exo2micro.raster.windows import block_mean, row_bands
@@ -39,6 +38,11 @@ class Raster(ABC):
             Shape ``(rows.stop - rows.start, cols.stop - cols.start)``. The caller must not
             write to it. Safe to call from several threads at once.
         """
+
+    @property
+    def extent(self) -> tuple[slice, slice]:
+        """Rows and columns outside which all pixels are known to be zero."""
+        return slice(0, self.shape[0]), slice(0, self.shape[1])
 
     def read_all(self) -> Image:
         """Return the whole image; only for images known to be small."""
@@ -111,10 +115,19 @@ class OffsetRaster(Raster):
         self.offset = offset
         self.dtype = source.dtype
 
+    @property
+    def extent(self) -> tuple[slice, slice]:
+        """The part of the canvas that the source covers."""
+        rows, cols = (
+            slice(min(max(start, 0), size), min(max(start + length, 0), size))
+            for start, length, size in zip(self.offset, self.source.shape, self.shape, strict=True)
+        )
+        return rows, cols
+
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window, zero where the source has no pixels."""
         spans = [
-            _overlap(window, start, size)
+            window_overlap(window, start, size)
             for window, start, size in zip(
                 (rows, cols), self.offset, self.source.shape, strict=True
             )
@@ -135,20 +148,11 @@ def as_raster(image: Raster | Image) -> Raster:
     return image if isinstance(image, Raster) else ArrayRaster(np.asarray(image))
 
 
-def _overlap(window: slice, start: int, size: int) -> tuple[slice, slice]:
-    """Return the overlap of a canvas window with a source placed at `start`, seen from both."""
+def window_overlap(window: slice, start: int, size: int) -> tuple[slice, slice]:
+    """Return the overlap of a window with a block at `start`, as slices of the window and the block."""
     low = max(window.start, start)
     high = max(low, min(window.stop, start + size))
     return (
         slice(low - window.start, high - window.start),
         slice(low - start, high - start),
     )
-
-
-def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return the dtype if it is one that images use here, else raise TypeError."""
-    result = np.dtype(dtype).newbyteorder("=")
-    if result.kind not in "uf" or result.itemsize > 8:
-        msg = f"image pixels must be unsigned integers or floats, got {result}"
-        raise TypeError(msg)
-    return result

@@ -75,4 +75,5 @@ def block_mean(window: Image, factor: int) -> FloatImage:
     count_y = np.minimum(factor, ny - starts_y)
     count_x = np.minimum(factor, nx - starts_x)
     counts = (count_y[:, None] * count_x[None, :]).astype(np.float32)
-    return (sums / counts).astype(np.float32)
+    means: FloatImage = (sums / counts).astype(np.float32)
+    return means
