@@ -149,7 +149,7 @@ def as_raster(image: Raster | Image) -> Raster:
 
 
 def window_overlap(window: slice, start: int, size: int) -> tuple[slice, slice]:
-    """Return the overlap of a window with a block at `start`, as slices of the window and the block."""
+    """Return the overlap of a window with a block at `start`, as slices of both."""
     low = max(window.start, start)
     high = max(low, min(window.stop, start + size))
     return (

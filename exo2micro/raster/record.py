@@ -1,4 +1,4 @@
-"""The record of a checkpoint: what it is, how it was made, and how to tell that it still is that."""
+"""The record of a checkpoint: what it is, how it was made, and how to tell that it is still so."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 from exo2micro.errors import CheckpointError
 from exo2micro.raster.atomic import sha256_of, write_text_atomically
+from exo2micro.raster.paths import base_name
 from exo2micro.verdict import Level, Verdict
 
 FORMAT = 1
@@ -69,6 +70,8 @@ class Record:
         The pair.
     stage : int
         Stage number.
+    stage_name : str
+        Name of the stage in file names.
     name, label, suffix : str
         Parts of the file name.
     revision : int
@@ -104,6 +107,7 @@ class Record:
     sample: str
     dye: str
     stage: int
+    stage_name: str
     name: str
     label: str
     suffix: str
@@ -122,6 +126,11 @@ class Record:
     written: str = ""
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+
+    @property
+    def base(self) -> str:
+        """File stem without suffix."""
+        return base_name(self.stage, self.stage_name, self.name, self.label)
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,217 @@
+"""Writing and reading checkpoints: one raster plus its record, complete or not at all."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exo2micro.errors import CheckpointError
+from exo2micro.raster.atomic import (
+    explain_os_errors,
+    make_folder,
+    publish,
+    remove_leftovers,
+    set_aside,
+    temporary_beside,
+)
+from exo2micro.raster.base import Raster
+from exo2micro.raster.header import Card, fits_header, tiff_description
+from exo2micro.raster.paths import EXTENSIONS, PairPaths
+from exo2micro.raster.record import FileStamp, Record, read_record
+from exo2micro.raster.stream import PlaneSource, Sink, drain, feed, stream_bands
+
+if TYPE_CHECKING:
+    from exo2micro.raster.fits_tiles import PlaneSpec
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Product:
+    """An image that a stage hands to the runner to be written.
+
+    Attributes
+    ----------
+    name, label : str
+        Parts of the file name.
+    source : PlaneSource
+        The image, with companion planes if there are any.
+    cards : mapping
+        FITS cards, keyword -> (value, comment).
+    planes : sequence of PlaneSpec
+        Companion planes that go into FITS extensions.
+    formats : tuple of str
+        Formats that are always written, whatever ``checkpoint_format`` says.
+    sinks : sequence of callable
+        Called with each band in order, e.g. to gather statistics on the way.
+    """
+
+    name: str
+    source: PlaneSource
+    label: str = ""
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    planes: Sequence["PlaneSpec"] = ()
+    formats: tuple[str, ...] = ()
+    sinks: Sequence[Sink] = ()
+
+
+class CheckpointStore:
+    """The checkpoints of one pair on disk.
+
+    Parameters
+    ----------
+    paths : PairPaths
+        Where they lie.
+    """
+
+    def __init__(self, paths: PairPaths) -> None:
+        self.paths = paths
+
+    def record(self, base: str, suffix: str) -> Record | None:
+        """Return a checkpoint's record, None if it has none.
+
+        Raises
+        ------
+        CheckpointError
+            If the record is damaged.
+        """
+        return read_record(self.paths.record(base, suffix))
+
+    def files(self, base: str, suffix: str) -> list[Path]:
+        """Return the image files that exist under a checkpoint's name, TIFF first."""
+        candidates = [self.paths.image(kind, base, suffix) for kind in EXTENSIONS]
+        return [path for path in candidates if path.exists()]
+
+    def open(self, record: Record) -> Raster:
+        """Return a checkpoint as a raster, from whichever format exists.
+
+        Raises
+        ------
+        CheckpointError
+            If it has no readable file.
+        """
+        for path in self.files(record.base, record.suffix):
+            with contextlib.suppress(ValueError, OSError):
+                return open_image(path)
+        msg = (
+            f"{record.base}{record.suffix} of {record.sample}/{record.dye} has no readable file in "
+            f"{self.paths.folder}; run from stage {record.stage} again"
+        )
+        raise CheckpointError(msg)
+
+    def write(
+        self, record: Record, product: Product, formats: Sequence[str], *, threads: int
+    ) -> Record:
+        """Write a checkpoint's files and its record, and return the complete record.
+
+        The record comes first: a file that does not match its record is made anew by the next run,
+        while a file without a record would belong to nobody.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written; nothing half-written is left.
+        """
+        targets = {kind: self.paths.image(kind, record.base, record.suffix) for kind in formats}
+        self.set_aside_foreign(record.base, record.suffix)
+        with _temporaries(targets) as temporaries:
+            with explain_os_errors(next(iter(targets.values())), "write"):
+                _write_images(temporaries, record, product, threads)
+            stamps = {
+                kind: FileStamp.of(temporaries[kind], target.name)
+                for kind, target in targets.items()
+            }
+            complete = record.with_files(stamps)
+            complete.write(self.paths.record(record.base, record.suffix))
+            for kind, target in targets.items():
+                publish(temporaries[kind], target)
+        self._remove_other_formats(record, formats)
+        return complete
+
+    def withhold(self, record: Record) -> Record:
+        """Keep only the record of a result that is not to be used; older files are set aside."""
+        for path in self.files(record.base, record.suffix):
+            moved = set_aside(path, self.paths.aside)
+            logger.warning("%s is no longer valid and was moved to %s", path.name, moved)
+        complete = record.with_files({})
+        complete.write(self.paths.record(record.base, record.suffix))
+        return complete
+
+    def set_aside_foreign(self, base: str, suffix: str) -> list[Path]:
+        """Move files away that bear a checkpoint's name but have no record."""
+        if self.paths.record(base, suffix).exists():
+            return []
+        moved = [set_aside(path, self.paths.aside) for path in self.files(base, suffix)]
+        for path in moved:
+            logger.warning("a file without a record was in the way and was moved to %s", path)
+        return moved
+
+    def prepare(self) -> None:
+        """Create the pair's folders and remove what a killed run left; needs the pair's lock."""
+        for folder in (*(self.paths.folder / kind for kind in EXTENSIONS), self.paths.records):
+            make_folder(folder)
+            remove_leftovers(folder)
+        make_folder(self.paths.pictures)
+        remove_leftovers(self.paths.pictures)
+
+    def _remove_other_formats(self, record: Record, formats: Sequence[str]) -> None:
+        """Remove files of this checkpoint in a format that was not written now: they are stale."""
+        for kind in set(EXTENSIONS) - set(formats):
+            self.paths.image(kind, record.base, record.suffix).unlink(missing_ok=True)
+
+
+def open_image(path: Path) -> Raster:
+    """Return a TIFF or FITS checkpoint as a raster."""
+    if path.suffix == EXTENSIONS["fits"]:
+        from exo2micro.raster.fits import FitsRaster
+
+        return FitsRaster(path)
+    from exo2micro.raster.tiff_reader import TiledTiffRaster
+
+    return TiledTiffRaster(path)
+
+
+@contextlib.contextmanager
+def _temporaries(targets: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    temporaries = {kind: temporary_beside(path) for kind, path in targets.items()}
+    try:
+        for path in targets.values():
+            make_folder(path.parent)
+        yield temporaries
+    finally:
+        for path in temporaries.values():
+            path.unlink(missing_ok=True)
+
+
+def _write_images(
+    temporaries: Mapping[str, Path], record: Record, product: Product, threads: int
+) -> None:
+    from exo2micro.raster.fits import FitsWriter
+    from exo2micro.raster.tiff import write_tiff
+
+    source = product.source
+    with contextlib.ExitStack() as stack:
+        sinks = list(product.sinks)
+        if "fits" in temporaries:
+            writer = FitsWriter(
+                temporaries["fits"],
+                source.shape,
+                source.dtype,
+                fits_header(record, product.cards),
+                product.planes,
+            )
+            sinks.append(stack.enter_context(writer))
+        bands = feed(stream_bands(source, threads=threads, encode="tiff" in temporaries), sinks)
+        if "tiff" in temporaries:
+            write_tiff(
+                temporaries["tiff"],
+                bands,
+                source.shape,
+                source.dtype,
+                description=tiff_description(record, product.cards),
+                pixel_size_um=record.facts.get("pixel_size_um"),
+            )
+        else:
+            drain(bands)
