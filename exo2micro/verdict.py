@@ -37,6 +37,11 @@ class Verdict:
         reasons = tuple(dict.fromkeys(r for v in ordered for r in v.reasons))
         return cls(ordered[0].level if ordered else Level.PASS, reasons)
 
+    @classmethod
+    def from_words(cls, level: str, reasons: Iterable[str]) -> "Verdict":
+        """Return the verdict that a record tells in words."""
+        return cls(Level[level], tuple(reasons))
+
     @property
     def reason(self) -> str:
         """All reasons as one line; empty for PASS."""

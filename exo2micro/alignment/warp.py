@@ -107,14 +107,40 @@ class WarpedRaster(Raster):
             valid[into_y, into_x] = computed[1][from_y, from_x]
         return values, valid
 
+    def read_validity(self, rows: slice, cols: slice) -> Mask:
+        """Return where the window is valid, without resampling anything."""
+        valid = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
+        for top in range(rows.start - rows.start % BLOCK, rows.stop, BLOCK):
+            for left in range(cols.start - cols.start % BLOCK, cols.stop, BLOCK):
+                height = min(BLOCK, self.shape[0] - top)
+                width = min(BLOCK, self.shape[1] - left)
+                into_y, from_y = _overlap(rows, top, height)
+                into_x, from_x = _overlap(cols, left, width)
+                if self._wholly_inside(top, left, height, width):
+                    valid[into_y, into_x] = True
+                    continue
+                x, y = self._coordinates(top, left, height, width)
+                valid[into_y, into_x] = _inside(x, y, self.source.shape)[from_y, from_x]
+        return valid
+
+    def _wholly_inside(self, top: int, left: int, height: int, width: int) -> bool:
+        """Tell whether a block lands well inside the source; its corners decide, being convex."""
+        x = np.array([0.0, width - 1.0, 0.0, width - 1.0]) + (left + self.offset[1])
+        y = np.array([0.0, 0.0, height - 1.0, height - 1.0]) + (top + self.offset[0])
+        (g, h, _) = self.transform.matrix[2]
+        if (g * x + h * y + 1.0 <= 0).any():
+            return False
+        mapped = self.transform(np.column_stack([x, y]))
+        ny, nx = self.source.shape
+        return bool((mapped >= 1).all() and (mapped <= (nx - 2, ny - 2)).all())
+
     def _block(
         self, top: int, left: int, height: int, width: int
     ) -> tuple[FloatImage, Mask] | None:
         """Return values and validity of one block, or None if no pixel of it is valid."""
         x, y = self._coordinates(top, left, height, width)
         ny, nx = self.source.shape
-        valid = (x >= -EDGE_TOLERANCE_PX) & (x <= nx - 1 + EDGE_TOLERANCE_PX)
-        valid &= (y >= -EDGE_TOLERANCE_PX) & (y <= ny - 1 + EDGE_TOLERANCE_PX)
+        valid = _inside(x, y, self.source.shape)
         if not valid.any():
             return None
         inside_x, inside_y = (x, y) if (whole := bool(valid.all())) else (x[valid], y[valid])
@@ -157,6 +183,16 @@ class WarpedRaster(Raster):
         filtered = cv2.sepFilter2D(padded, cv2.CV_32F, _PREFILTER, _PREFILTER)
         inner = slice(PREFILTER_REACH, -PREFILTER_REACH)
         return np.ascontiguousarray(filtered[inner, inner])
+
+
+def _inside(
+    x: "NDArray[np.float64]", y: "NDArray[np.float64]", shape: tuple[int, int]
+) -> Mask:
+    """Return which points lie between the outermost pixel centres of the source."""
+    ny, nx = shape
+    valid: Mask = (x >= -EDGE_TOLERANCE_PX) & (x <= nx - 1 + EDGE_TOLERANCE_PX)
+    valid &= (y >= -EDGE_TOLERANCE_PX) & (y <= ny - 1 + EDGE_TOLERANCE_PX)
+    return valid
 
 
 def cubic_bspline_noise_factor(phase: "NDArray[np.float64]") -> "NDArray[np.float64]":

@@ -2,10 +2,10 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exo2micro.errors import CheckpointError
 from exo2micro.raster.atomic import (
@@ -46,6 +46,8 @@ class Product:
         Formats that are always written, whatever ``checkpoint_format`` says.
     sinks : sequence of callable
         Called with each band in order, e.g. to gather statistics on the way.
+    summary : callable, optional
+        Called after the last band; its JSON values join the record's metrics.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Product:
     planes: Sequence["PlaneSpec"] = ()
     formats: tuple[str, ...] = ()
     sinks: Sequence[Sink] = ()
+    summary: Callable[[], Mapping[str, Any]] | None = None
 
 
 class CheckpointStore:
@@ -78,6 +81,14 @@ class CheckpointStore:
             If the record is damaged.
         """
         return read_record(self.paths.record(base, suffix))
+
+    def known_raw(self, base: str, suffix: str) -> Mapping[str, FileStamp]:
+        """Return the stamps of the raw files that a record knows; empty if there is none."""
+        try:
+            record = self.record(base, suffix)
+        except CheckpointError:
+            return {}
+        return record.raw if record else {}
 
     def files(self, base: str, suffix: str) -> list[Path]:
         """Return the image files that exist under a checkpoint's name, TIFF first."""
@@ -123,7 +134,8 @@ class CheckpointStore:
                 kind: FileStamp.of(temporaries[kind], target.name)
                 for kind, target in targets.items()
             }
-            complete = record.with_files(stamps)
+            metrics = product.summary() if product.summary else {}
+            complete = replace(record, files=stamps, metrics={**record.metrics, **metrics})
             complete.write(self.paths.record(record.base, record.suffix))
             for kind, target in targets.items():
                 publish(temporaries[kind], target)
@@ -135,7 +147,7 @@ class CheckpointStore:
         for path in self.files(record.base, record.suffix):
             moved = set_aside(path, self.paths.aside)
             logger.warning("%s is no longer valid and was moved to %s", path.name, moved)
-        complete = record.with_files({})
+        complete = replace(record, files={})
         complete.write(self.paths.record(record.base, record.suffix))
         return complete
 

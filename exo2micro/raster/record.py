@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exo2micro.errors import CheckpointError
 from exo2micro.raster.atomic import sha256_of, write_text_atomically
 from exo2micro.raster.paths import base_name
-from exo2micro.verdict import Level, Verdict
+from exo2micro.verdict import Verdict
 
 FORMAT = 1
 """Version of the record's layout."""
@@ -150,10 +150,6 @@ class Record:
         """Return the values of the parameters of this very stage."""
         return {n: p["value"] for n, p in self.params.items() if p["stage"] == self.stage}
 
-    def with_files(self, files: Mapping[str, FileStamp]) -> "Record":
-        """Return the record with the stamps of its files."""
-        return replace(self, files=files)
-
     def to_json(self) -> str:
         """Return the record as JSON text."""
         content = {"format": FORMAT, "fingerprint": self.fingerprint} | asdict(self)
@@ -181,7 +177,7 @@ class Record:
         return cls(
             **content
             | {
-                "verdict": Verdict(Level[verdict["level"]], tuple(verdict["reasons"])),
+                "verdict": Verdict.from_words(verdict["level"], verdict["reasons"]),
                 "messages": tuple(content["messages"]),
                 "files": {k: FileStamp(**v) for k, v in content["files"].items()},
                 "raw": {k: FileStamp(**v) for k, v in content["raw"].items()},

@@ -93,12 +93,16 @@ class Stage(metaclass=AutoRegisterMeta):
         Name for people.
     revision : int
         Raised whenever the same input gives another result.
+    names : tuple of str
+        Names of the images that it writes, the main one first.
     reads : tuple of (int, str)
         Upstream checkpoints ``(stage, name)`` that `process` gets as rasters.
     reads_raw : bool
         Whether it reads the raw files.
     both_formats : bool
         Whether its images are always written as TIFF and FITS.
+    withheld_on_fail : bool
+        Whether its images are not written where the verdict is FAIL.
     """
 
     __registry_key__ = "number"
@@ -108,9 +112,11 @@ class Stage(metaclass=AutoRegisterMeta):
     stage_name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     revision: ClassVar[int] = 1
+    names: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[tuple[int, str], ...]] = ()
     reads_raw: ClassVar[bool] = False
     both_formats: ClassVar[bool] = False
+    withheld_on_fail: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
@@ -122,9 +128,9 @@ class Stage(metaclass=AutoRegisterMeta):
         """Return the names of the parameters that steer this stage."""
         return parameters_of(cls.number or 0)
 
-    @abstractmethod
-    def checkpoints(self, params: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:
+    def checkpoints(self, params: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:  # noqa: ARG002
         """Return ``(name, label)`` of each image that it writes, the main one first."""
+        return tuple((name, "") for name in self.names)
 
     @abstractmethod
     def process(self, inputs: StageInputs) -> StageOutput:

@@ -1,0 +1,97 @@
+"""From the canvas to raw frames and back: what stages 2 to 4 share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from exo2micro._typing import FloatImage, Image, Mask
+from exo2micro.alignment.transform import Transform
+from exo2micro.alignment.warp import WarpedRaster
+from exo2micro.raster.base import OffsetRaster, Raster, window_overlap
+from exo2micro.raster.checkpoint import Product
+from exo2micro.raster.stream import RasterSource
+from exo2micro.stages.base import StageInputs
+
+QUANTUM = 1 / 64
+"""Step of resampled integer images in counts: its noise, 0.005 counts, is far below any other."""
+
+
+def raw_frames(inputs: StageInputs) -> tuple[Raster, Raster]:
+    """Return post-stain and pre-stain image without the border of the canvas."""
+    row, col = inputs.facts["offset"]
+    post, pre = (
+        OffsetRaster(inputs.rasters[(1, name)], tuple(inputs.facts[f"{name}_shape"]), (-row, -col))
+        for name in ("post", "pre")
+    )
+    return post, pre
+
+
+def aligned_product(inputs: StageInputs, transform: Transform, name: str = "pre") -> Product:
+    """Return the pre-stain image seen through a transform, on the canvas, where post lies."""
+    _, pre = raw_frames(inputs)
+    facts = inputs.facts
+    warped: Raster = WarpedRaster(pre, transform, tuple(facts["post_shape"]))
+    cards = {}
+    if pre.dtype.kind in "ui":
+        warped = QuantisedRaster(warped)
+        cards["QUANTUM"] = (QUANTUM, "step of the pixel values in counts")
+    canvas = OffsetRaster(warped, tuple(facts["canvas_shape"]), tuple(facts["offset"]))
+    return Product(name, RasterSource(canvas), cards=cards)
+
+
+class QuantisedRaster(Raster):
+    """Another raster rounded to multiples of `QUANTUM`, which makes it compress well."""
+
+    def __init__(self, source: Raster) -> None:
+        self._source = source
+        self.shape = source.shape
+        self.dtype = source.dtype
+
+    def read(self, rows: slice, cols: slice) -> FloatImage:
+        """Return the rounded window."""
+        values = self._source.read(rows, cols) * np.float32(1 / QUANTUM)
+        np.rint(values, out=values)
+        values *= np.float32(QUANTUM)
+        return values
+
+
+class CanvasValidity:
+    """Where the canvas holds both images, computed from the transform alone.
+
+    Parameters
+    ----------
+    facts : mapping
+        Facts of the pair: shapes and offset.
+    transform : Transform
+        Post to pre, raw pixels.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], transform: Transform) -> None:
+        row, col = facts["offset"]
+        ny, nx = facts["post_shape"]
+        self._window = slice(row, row + ny), slice(col, col + nx)
+        empty = _Extent(tuple(facts["pre_shape"]))
+        self._warped = WarpedRaster(empty, transform, (ny, nx))
+
+    def __call__(self, rows: slice, cols: slice) -> Mask:
+        """Return the mask in a canvas window."""
+        mask = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
+        (into_y, from_y), (into_x, from_x) = (
+            window_overlap(part, full.start, full.stop - full.start)
+            for part, full in zip((rows, cols), self._window, strict=True)
+        )
+        if into_y.stop > into_y.start and into_x.stop > into_x.start:
+            mask[into_y, into_x] = self._warped.read_validity(from_y, from_x)
+        return mask
+
+
+class _Extent(Raster):
+    """A raster of which only the shape matters."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(np.uint8)
+
+    def read(self, rows: slice, cols: slice) -> Image:
+        return np.zeros((rows.stop - rows.start, cols.stop - cols.start), self.dtype)

@@ -1,0 +1,43 @@
+"""Stage 3: refine the alignment on the sample's interior and certify it on held-out tiles."""
+
+from typing import Any
+
+from exo2micro.alignment.interior import InteriorSettings, refine_interior
+from exo2micro.alignment.transform import Transform
+from exo2micro.stages.base import Stage, StageInputs, StageOutput
+from exo2micro.stages.frames import aligned_product, raw_frames
+from exo2micro.verdict import Level, Verdict
+
+
+class InteriorStage(Stage):
+    """Align to a fraction of a pixel; the transform is composed and resampled once."""
+
+    number = 3
+    stage_name = "interior_aligned"
+    title = "interior alignment"
+    names = ("pre",)
+    reads = ((1, "post"), (1, "pre"), (2, "pre"))
+
+    def process(self, inputs: StageInputs) -> StageOutput:
+        """Refine, certify and resample the raw pre-stain pixels by the final transform."""
+        post, pre = raw_frames(inputs)
+        values: dict[str, Any] = dict(inputs.params)
+        coarse = inputs.upstream(2)
+        initial = Transform.from_dict(coarse.transform or {})
+        result = refine_interior(
+            post, pre, initial, InteriorSettings(**values), threads=inputs.threads
+        )
+        return StageOutput(
+            (aligned_product(inputs, result.transform),),
+            transform=result.transform.to_dict(),
+            metrics={**result.metrics, "certificate": result.certificate.to_dict()},
+            verdict=Verdict.worst([result.verdict, _as_doubt(coarse.verdict)]),
+            messages=result.messages,
+        )
+
+
+def _as_doubt(coarse: Verdict) -> Verdict:
+    """Return the coarse verdict as a reason to look: held-out tiles judge the alignment."""
+    if coarse.level is Level.PASS:
+        return coarse
+    return Verdict(Level.CHECK, tuple(f"coarse alignment: {reason}" for reason in coarse.reasons))

@@ -1,0 +1,55 @@
+"""Stage 1: both raw images, one channel each, on one canvas with a dark border."""
+
+import numpy as np
+
+from exo2micro.raster.base import OffsetRaster, Raster
+from exo2micro.raster.checkpoint import Product
+from exo2micro.raster.stream import RasterSource
+from exo2micro.stages.base import Stage, StageInputs, StageOutput
+from exo2micro.verdict import Verdict
+
+
+class PaddingStage(Stage):
+    """Place post-stain and pre-stain image on one canvas at ``(pad, pad)``."""
+
+    number = 1
+    stage_name = "padded"
+    title = "read and pad"
+    reads_raw = True
+    names = ("post", "pre")
+
+    def process(self, inputs: StageInputs) -> StageOutput:
+        """Pad both images; nothing is resampled."""
+        pair = inputs.pair
+        assert pair is not None
+        pad = int(inputs.params["pad"] or 0)
+        rasters = {"post": pair.post, "pre": pair.pre}
+        canvas = (
+            max(r.shape[0] for r in rasters.values()) + 2 * pad,
+            max(r.shape[1] for r in rasters.values()) + 2 * pad,
+        )
+        products = tuple(
+            Product(name, RasterSource(OffsetRaster(raster, canvas, (pad, pad))))
+            for name, raster in rasters.items()
+        )
+        facts = {
+            "offset": [pad, pad],
+            "canvas_shape": list(canvas),
+            "post_shape": list(pair.post.shape),
+            "pre_shape": list(pair.pre.shape),
+            "pixel_size_um": list(pair.pixel_size_um) if pair.pixel_size_um else None,
+            "saturation": {role: _saturation(raster) for role, raster in rasters.items()},
+        }
+        metrics = {"channel": pair.channel.name, "channel_reason": pair.channel.reason}
+        return StageOutput(
+            products,
+            facts=facts,
+            metrics=metrics,
+            verdict=Verdict.worst(Verdict.check(w) for w in pair.warnings),
+            messages=(f"channel {pair.channel.name}: {pair.channel.reason}",),
+        )
+
+
+def _saturation(raster: Raster) -> float | None:
+    """Return the largest value of an integer type; floats have no known limit."""
+    return float(np.iinfo(raster.dtype).max) if raster.dtype.kind == "u" else None

@@ -1,0 +1,218 @@
+"""The plan: for each stage, whether its result is still valid, and if not, why."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from exo2micro.defaults import PARAMETER_REGISTRY
+from exo2micro.errors import CheckpointError
+from exo2micro.parameter import Value
+from exo2micro.raster.checkpoint import CheckpointStore
+from exo2micro.raster.paths import EXTENSIONS, base_name
+from exo2micro.raster.record import Record
+from exo2micro.stages.base import Stage
+from exo2micro.suffix import build_suffix
+from exo2micro.verdict import Level
+
+FAILED_LABEL = "failed"
+"""Label of a difference that was written although the verdict is FAIL."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """What a run would do with one stage.
+
+    Attributes
+    ----------
+    number : int
+        Stage number.
+    title : str
+        Stage name for people.
+    action : str
+        ``cached`` (valid), ``withheld`` (valid, but its images are not to be used) or ``run``.
+    reason : str
+        Why, in words.
+    records : tuple of Record
+        The valid records, main checkpoint first; empty where the stage must run.
+    files : tuple of Path
+        Image files that belong to the stage now.
+    """
+
+    number: int
+    title: str
+    action: str
+    reason: str
+    records: tuple[Record, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a pair: parameters, formats and switches that the plan depends on.
+
+    Attributes
+    ----------
+    params : mapping
+        All effective parameters.
+    sources : mapping
+        Who set each value that is not at its default.
+    keep_failed : bool
+        Also write a difference whose verdict is FAIL.
+    deep : bool
+        Hash every file instead of trusting size and time.
+    """
+
+    params: Mapping[str, Value]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    keep_failed: bool = False
+    deep: bool = False
+
+    def own_params(self, stage: Stage) -> dict[str, Value]:
+        """Return the values of one stage's parameters."""
+        return {name: self.params[name] for name in stage.parameters()}
+
+    def main_base(self, stage: Stage) -> str:
+        """Return the stem of a stage's main checkpoint."""
+        name, label = stage.checkpoints(self.params)[0]
+        return base_name(stage.number or 0, stage.stage_name, name, label)
+
+    def suffix(self, stage: Stage) -> str:
+        """Return the suffix of one stage's files."""
+        return build_suffix(self.params, stage.number)
+
+
+def plan_stage(
+    stage: Stage,
+    store: CheckpointStore,
+    request: Request,
+    inputs: Mapping[str, str],
+    code: Mapping[str, str],
+) -> PlannedStage:
+    """Return whether one stage's checkpoints are valid for these inputs.
+
+    Parameters
+    ----------
+    stage : Stage
+        The stage.
+    store : CheckpointStore
+        Where its checkpoints lie.
+    request : Request
+        What is asked for.
+    inputs : mapping
+        What the stage would read now: fingerprint or hash by name, see `upstream_inputs`.
+    code : mapping
+        Hash of each piece of custom code that would take part.
+    """
+    number = stage.number or 0
+    suffix = request.suffix(stage)
+    records: list[Record] = []
+    files: list[Path] = []
+    for name, label in stage.checkpoints(request.params):
+        base = base_name(number, stage.stage_name, name, label)
+        files += store.files(base, suffix)
+        try:
+            record = store.record(base, suffix)
+        except CheckpointError:
+            return PlannedStage(number, stage.title, "run", "record damaged", files=tuple(files))
+        reason = (
+            _absence(store, base, suffix)
+            if record is None
+            else _staleness(stage, record, request, inputs, code)
+            or _file_problem(stage, record, store, request)
+        )
+        if record is None or reason:
+            return PlannedStage(number, stage.title, "run", reason, files=tuple(files))
+        records.append(record)
+    if stage.withheld_on_fail and records[0].verdict.level is Level.FAIL:
+        return _withheld(stage, records, files)
+    return PlannedStage(number, stage.title, "cached", "cached", tuple(records), tuple(files))
+
+
+def upstream_inputs(stage: Stage, records: Mapping[tuple[int, str], Record]) -> dict[str, str]:
+    """Return the fingerprints of what a stage reads from earlier stages."""
+    return {f"{number} {name}": records[(number, name)].fingerprint for number, name in stage.reads}
+
+
+def _withheld(stage: Stage, records: Sequence[Record], files: Sequence[Path]) -> PlannedStage:
+    reason = f"failed: {records[0].verdict.reason}"
+    return PlannedStage(
+        stage.number or 0, stage.title, "withheld", reason, tuple(records), tuple(files)
+    )
+
+
+def _absence(store: CheckpointStore, base: str, suffix: str) -> str:
+    files = store.files(base, suffix)
+    if not files:
+        return "missing"
+    names = ", ".join(path.name for path in files)
+    return f"{names}: no record (made by another program); a run moves it aside"
+
+
+def _staleness(
+    stage: Stage,
+    record: Record,
+    request: Request,
+    inputs: Mapping[str, str],
+    code: Mapping[str, str],
+) -> str:
+    """Return why a record does not describe what is asked for; empty if it does."""
+    if record.suffix != request.suffix(stage):
+        return f"made with the parameters {record.suffix or 'all at default'}"
+    if record.revision != stage.revision:
+        return f"stage revision {record.revision}→{stage.revision}"
+    changes = list(_parameter_changes(record.own_params(), request.own_params(stage)))
+    if changes:
+        return ", ".join(changes)
+    if dict(record.code) != dict(code):
+        return "code changed: " + ", ".join(sorted({*record.code, *code}))
+    changed = sorted(
+        name for name in {*inputs, *record.inputs} if record.inputs.get(name) != inputs.get(name)
+    )
+    return "input changed: " + ", ".join(changed) if changed else ""
+
+
+def _parameter_changes(old: Mapping[str, Value], new: Mapping[str, Value]) -> Iterator[str]:
+    """Yield each changed parameter in words; one that a record does not know was at default."""
+    for name, value in new.items():
+        row = PARAMETER_REGISTRY[name]
+        before = old.get(name, row.default)
+        if before != value:
+            yield f"{name} {row.format(before)}→{row.format(value)}"
+
+
+def _file_problem(stage: Stage, record: Record, store: CheckpointStore, request: Request) -> str:
+    """Return why a record's files are not valid; empty if they are."""
+    if not record.files:
+        if not (stage.withheld_on_fail and record.verdict.level is Level.FAIL):
+            return "missing"
+        return _kept_problem(record, store) if request.keep_failed else ""
+    problems = {
+        kind: stamp.problem(store.paths.image(kind, record.base, record.suffix), deep=request.deep)
+        for kind, stamp in record.files.items()
+    }
+    bad = [problem for problem in problems.values() if problem]
+    if stage.both_formats and (bad or len(problems) < len(EXTENSIONS)):
+        return bad[0] if bad else "missing"
+    damaged = [problem for problem in bad if not problem.endswith("missing")]
+    if damaged:
+        return damaged[0]
+    return bad[0] if len(bad) == len(problems) else ""
+
+
+def _kept_problem(record: Record, store: CheckpointStore) -> str:
+    """Return why the labelled files of a failed result are not there; empty if they are."""
+    label = failed_label(record.label)
+    base = base_name(record.stage, record.stage_name, record.name, label)
+    kept = store.record(base, record.suffix)
+    if kept is None or kept.fingerprint != replace(record, label=label).fingerprint:
+        return "keep_failed: the failed difference is not written yet"
+    problems = (
+        stamp.problem(store.paths.image(kind, base, record.suffix))
+        for kind, stamp in kept.files.items()
+    )
+    return next((problem for problem in problems if problem), "")
+
+
+def failed_label(label: str) -> str:
+    """Return the label under which a failed difference is kept."""
+    return f"{label}_{FAILED_LABEL}" if label else FAILED_LABEL
