@@ -1,0 +1,95 @@
+"""Reading bytes at given places of one file from several threads."""
+
+import os
+import threading
+import weakref
+from pathlib import Path
+
+from exo2micro.errors import RawFileNotFoundError, RawReadError
+
+
+class SharedFile:
+    """A file open for reading, safe to read from several threads at once.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_raw_path(path)
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, os.close, self._descriptor)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on, or raise RawReadError if the file is shorter."""
+        if not self._finalizer.alive:
+            msg = f"{self.path} was closed; open the image again"
+            raise RawReadError(msg)
+        try:
+            data = self._read(offset, size)
+        except OSError as error:
+            msg = f"{self.path} cannot be read at byte {offset}: {error.strerror or error}"
+            raise RawReadError(msg) from error
+        if len(data) != size:
+            msg = (
+                f"{self.path} ends at byte {offset + len(data)}, but {offset + size} bytes are "
+                "needed: the file was cut short while it was in use; copy it again"
+            )
+            raise RawReadError(msg)
+        return data
+
+    def close(self) -> None:
+        """Close the file; reading afterwards is an error."""
+        self._finalizer()
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """Read, repeating short reads until the end of the file."""
+        parts = []
+        while size > 0:
+            if hasattr(os, "pread"):
+                part = os.pread(self._descriptor, size, offset)
+            else:
+                with self._lock:
+                    os.lseek(self._descriptor, offset, os.SEEK_SET)
+                    part = os.read(self._descriptor, size)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def check_raw_path(path: Path) -> None:
+    """Raise the error that fits a raw file which is missing, a folder, empty or locked away.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If nothing is there.
+    RawReadError
+        If it is a folder, has no bytes, or may not be read.
+    """
+    if not path.exists():
+        msg = f"{path} does not exist; check the name and the folder"
+        raise RawFileNotFoundError(msg)
+    if path.is_dir():
+        msg = f"{path} is a folder, not an image file; move or rename it"
+        raise RawReadError(msg)
+    try:
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+    except PermissionError as error:
+        msg = f"{path} may not be read (permission denied); give yourself the right to read it"
+        raise RawReadError(msg) from error
+    except OSError as error:
+        msg = f"{path} cannot be opened: {error.strerror or error}; copy it again"
+        raise RawReadError(msg) from error
+    if is_empty:
+        msg = f"{path} is empty (0 bytes): copying it was interrupted; copy it again"
+        raise RawReadError(msg)

@@ -1,0 +1,1 @@
+"""Reading TIFF by window: pages, segments, pyramid levels, metadata."""
