@@ -1,5 +1,115 @@
 """Register, scale and subtract pre- and post-stain fluorescence scans of rock samples."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from exo2micro._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from exo2micro.alignment import (
+        align,
+        prealign_phase_correlation,
+        refine_interior_ecc,
+        refine_interior_sift,
+        register_highorder,
+    )
+    from exo2micro.defaults import DEFAULTS, PARAMETER_REGISTRY
+    from exo2micro.execution.preflight import preflight_check
+    from exo2micro.parallel import run_batch
+    from exo2micro.pipeline import SampleDye
+    from exo2micro.plotting.difference_histogram import plot_difference_histogram
+    from exo2micro.plotting.difference_image import plot_difference_image
+    from exo2micro.plotting.excess_heatmap import plot_excess_heatmap
+    from exo2micro.plotting.figure import show
+    from exo2micro.plotting.fine_alignment import plot_fine_alignment
+    from exo2micro.plotting.pre_post_heatmap import plot_pre_post_heatmap
+    from exo2micro.plotting.pre_post_histograms import plot_pre_post_histograms
+    from exo2micro.plotting.ratio_histogram import plot_ratio_histogram_simple
+    from exo2micro.plotting.registration import plot_registration
+    from exo2micro.plotting.zoom import plot_zoom, plot_zoom_multi
+    from exo2micro.raw import (
+        classify_raw_files,
+        diagnose_raw_layout,
+        discover_tasks,
+        load_image_pair,
+        survey_raw_channels,
+    )
+    from exo2micro.suffix import build_suffix, params_from_suffix
+
+    MAX_STAGE: int
+
+_HOMES = {
+    "DEFAULTS": "defaults",
+    "MAX_STAGE": "defaults",
+    "PARAMETER_REGISTRY": "defaults",
+    "SampleDye": "pipeline",
+    "align": "alignment",
+    "build_suffix": "suffix",
+    "classify_raw_files": "raw",
+    "diagnose_raw_layout": "raw",
+    "discover_tasks": "raw",
+    "load_image_pair": "raw",
+    "params_from_suffix": "suffix",
+    "plot_difference_histogram": "plotting.difference_histogram",
+    "plot_difference_image": "plotting.difference_image",
+    "plot_excess_heatmap": "plotting.excess_heatmap",
+    "plot_fine_alignment": "plotting.fine_alignment",
+    "plot_pre_post_heatmap": "plotting.pre_post_heatmap",
+    "plot_pre_post_histograms": "plotting.pre_post_histograms",
+    "plot_ratio_histogram_simple": "plotting.ratio_histogram",
+    "plot_registration": "plotting.registration",
+    "plot_zoom": "plotting.zoom",
+    "plot_zoom_multi": "plotting.zoom",
+    "prealign_phase_correlation": "alignment",
+    "preflight_check": "execution.preflight",
+    "refine_interior_ecc": "alignment",
+    "refine_interior_sift": "alignment",
+    "register_highorder": "alignment",
+    "run_batch": "parallel",
+    "show": "plotting.figure",
+    "survey_raw_channels": "raw",
+}
+
+__all__ = [
+    "DEFAULTS",
+    "MAX_STAGE",
+    "PARAMETER_REGISTRY",
+    "SampleDye",
+    "__version__",
+    "align",
+    "build_suffix",
+    "classify_raw_files",
+    "diagnose_raw_layout",
+    "discover_tasks",
+    "load_image_pair",
+    "params_from_suffix",
+    "plot_difference_histogram",
+    "plot_difference_image",
+    "plot_excess_heatmap",
+    "plot_fine_alignment",
+    "plot_pre_post_heatmap",
+    "plot_pre_post_histograms",
+    "plot_ratio_histogram_simple",
+    "plot_registration",
+    "plot_zoom",
+    "plot_zoom_multi",
+    "prealign_phase_correlation",
+    "preflight_check",
+    "refine_interior_ecc",
+    "refine_interior_sift",
+    "register_highorder",
+    "run_batch",
+    "show",
+    "survey_raw_channels",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -71,10 +71,14 @@ class Diagnostic(metaclass=AutoRegisterMeta):
         The caption: what the picture shows, what good and bad look like, what to do.
     needs_difference : bool
         Whether it can be drawn only where the difference was written.
+    code_hash : str
+        Hash of a user's code; empty for the built-in ones, which have a revision.
     """
 
     __registry_key__ = "name"
     __registry_name__ = "diagnostic"
+    __registry_policy__ = "error"
+    __skip_if_no_key__ = True
 
     name: ClassVar[str | None] = None
     revision: ClassVar[int] = 1
@@ -83,6 +87,7 @@ class Diagnostic(metaclass=AutoRegisterMeta):
     bad: ClassVar[str] = ""
     action: ClassVar[str] = ""
     needs_difference: ClassVar[bool] = False
+    code_hash: str = ""
 
     @abstractmethod
     def draw(self, view: PairView) -> "Figure":

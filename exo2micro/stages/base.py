@@ -107,6 +107,8 @@ class Stage(metaclass=AutoRegisterMeta):
 
     __registry_key__ = "number"
     __registry_name__ = "stage"
+    __registry_policy__ = "error"
+    __skip_if_no_key__ = True
 
     number: ClassVar[int | None] = None
     stage_name: ClassVar[str] = ""

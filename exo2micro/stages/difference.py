@@ -14,7 +14,7 @@ from exo2micro.raster.checkpoint import Product
 from exo2micro.raster.fits_tiles import PlaneSpec
 from exo2micro.raster.header import Card
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
-from exo2micro.stages.frames import CanvasValidity
+from exo2micro.stages.frames import CanvasValidity, post_window
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.quality import DQ, header_cards
 from exo2micro.subtraction.sampling import sample_pairs
@@ -47,7 +47,7 @@ class DifferenceStage(Stage):
         valid = CanvasValidity(facts, Transform.from_dict(alignment.transform or {}))
         quality = QualitySources(
             valid=valid,
-            post_window=_window(facts),
+            post_window=post_window(facts),
             saturation_post=_saturation(facts, "post"),
             saturation_pre=_saturation(facts, "pre"),
         )
@@ -148,12 +148,6 @@ def _product(difference: DifferenceRaster, label: str, estimate: ScaleEstimate) 
         sinks=(lambda band: tally.add(band.planes),),
         summary=lambda: {"statistics": tally.summary()},
     )
-
-
-def _window(facts: Mapping[str, Any]) -> tuple[slice, slice]:
-    row, col = facts["offset"]
-    ny, nx = facts["post_shape"]
-    return slice(row, row + ny), slice(col, col + nx)
 
 
 def _saturation(facts: Mapping[str, Any], role: str) -> float | None:

@@ -40,6 +40,13 @@ def aligned_product(inputs: StageInputs, transform: Transform, name: str = "pre"
     return Product(name, RasterSource(canvas), cards=cards)
 
 
+def post_window(facts: Mapping[str, Any]) -> tuple[slice, slice]:
+    """Return the rows and columns of the canvas that the post-stain image covers."""
+    row, col = facts["offset"]
+    ny, nx = facts["post_shape"]
+    return slice(row, row + ny), slice(col, col + nx)
+
+
 class QuantisedRaster(Raster):
     """Another raster rounded to multiples of `QUANTUM`, which makes it compress well."""
 
@@ -68,11 +75,9 @@ class CanvasValidity:
     """
 
     def __init__(self, facts: Mapping[str, Any], transform: Transform) -> None:
-        row, col = facts["offset"]
-        ny, nx = facts["post_shape"]
-        self._window = slice(row, row + ny), slice(col, col + nx)
+        self._window = post_window(facts)
         empty = _Extent(tuple(facts["pre_shape"]))
-        self._warped = WarpedRaster(empty, transform, (ny, nx))
+        self._warped = WarpedRaster(empty, transform, tuple(facts["post_shape"]))
 
     def __call__(self, rows: slice, cols: slice) -> Mask:
         """Return the mask in a canvas window."""

@@ -71,6 +71,10 @@ class Request:
         """Return the values of one stage's parameters."""
         return {name: self.params[name] for name in stage.parameters()}
 
+    def suffix_at(self, stage: int) -> str:
+        """Return the suffix of the files of a stage number."""
+        return build_suffix(self.params, stage)
+
     def main_base(self, stage: Stage) -> str:
         """Return the stem of a stage's main checkpoint."""
         name, label = stage.checkpoints(self.params)[0]
@@ -78,7 +82,7 @@ class Request:
 
     def suffix(self, stage: Stage) -> str:
         """Return the suffix of one stage's files."""
-        return build_suffix(self.params, stage.number)
+        return self.suffix_at(stage.number or 0)
 
 
 def plan_stage(
@@ -123,6 +127,8 @@ def plan_stage(
         if record is None or reason:
             return PlannedStage(number, stage.title, "run", reason, files=tuple(files))
         records.append(record)
+    if not records:
+        return PlannedStage(number, stage.title, "run", "missing")
     if stage.withheld_on_fail and records[0].verdict.level is Level.FAIL:
         return _withheld(stage, records, files)
     return PlannedStage(number, stage.title, "cached", "cached", tuple(records), tuple(files))

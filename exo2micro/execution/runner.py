@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from exo2micro._version import __version__
 from exo2micro.defaults import PARAMETER_REGISTRY
-from exo2micro.raster.base import Raster
-from exo2micro.raster.checkpoint import CheckpointStore, Product
-from exo2micro.raster.paths import EXTENSIONS
-from exo2micro.raster.record import FileStamp, Record
-from exo2micro.stages.base import Stage, StageInputs, StageOutput
-from exo2micro.stages.plan import (
+from exo2micro.errors import ParameterError
+from exo2micro.execution.plan import (
     PlannedStage,
     Request,
     failed_label,
     plan_stage,
     upstream_inputs,
 )
+from exo2micro.raster.base import Raster
+from exo2micro.raster.checkpoint import CheckpointStore, Product
+from exo2micro.raster.paths import EXTENSIONS
+from exo2micro.raster.record import FileStamp, Record
+from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.verdict import Level
 
 if TYPE_CHECKING:
@@ -95,6 +96,19 @@ class StageRunner:
                 self.forget(number)
             rows.append(planned)
         return rows
+
+    def numbers(self, to_stage: int | None) -> list[int]:
+        """Return the numbers of all stages up to one.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such stage.
+        """
+        if to_stage is not None and to_stage not in self.stages:
+            msg = f"to_stage must be one of {list(self.stages)}, got {to_stage!r}"
+            raise ParameterError(msg)
+        return [n for n in self.stages if to_stage is None or n <= to_stage]
 
     def forget(self, number: int) -> None:
         """Drop what is known of a stage's result, so that later stages wait for it."""
@@ -249,3 +263,21 @@ def peak_memory_bytes() -> int:
     """Return the largest resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forced_stages(numbers: Sequence[int], from_stage: int | None, *, force: bool) -> dict[int, str]:
+    """Return the stages that are to be computed anew in any case, each with the reason.
+
+    Raises
+    ------
+    ParameterError
+        If `from_stage` is not among the stages.
+    """
+    if from_stage is not None and from_stage not in numbers:
+        msg = f"from_stage must be one of {list(numbers)}, got {from_stage!r}"
+        raise ParameterError(msg)
+    if force:
+        return dict.fromkeys(numbers, "forced")
+    if from_stage is None:
+        return {}
+    return {n: f"from stage {from_stage} on" for n in numbers if n >= from_stage}

@@ -1,0 +1,1 @@
+"""Running a pair: plan, stages, pre-flight check and results."""

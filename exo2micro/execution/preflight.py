@@ -1,0 +1,175 @@
+"""Before a run: whether it fits into memory and onto the disk, and how long it will take."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from exo2micro.errors import InsufficientDiskError, InsufficientMemoryError
+
+# Fitted to measured peaks and times, see benchmarks/RESULTS.md.
+_BASE_BYTES = 330_000_000
+_BYTES_PER_CANVAS_PIXEL = 0.6
+_BYTES_PER_CANVAS_COLUMN = 40_000
+_BASE_SECONDS = 4.0
+_SECONDS_PER_MEGAPIXEL = 0.6
+
+# Bytes on disk per pixel of the post-stain image, from measured files: two 8-bit padded images,
+# two aligned ones, one difference in two formats.
+_DISK_BYTES_PER_PIXEL = {"tiff": 0.55 * 2 + 1.9 * 2, "fits": 2 + 4 * 2}
+_DIFFERENCE_BYTES_PER_PIXEL = 4 + 3.4
+_DISK_RESERVE_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class PreflightReport:
+    """What a run would need, and what there is.
+
+    Attributes
+    ----------
+    memory_bytes, free_memory_bytes : int
+        Expected peak and what is available now.
+    disk_bytes, free_disk_bytes : int
+        Expected output and what is free.
+    seconds : float
+        Expected time on two cores.
+    problems : tuple of str
+        Why the run should not start, with remedies; empty if it may.
+    """
+
+    memory_bytes: int
+    free_memory_bytes: int
+    disk_bytes: int
+    free_disk_bytes: int
+    seconds: float
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run may start."""
+        return not self.problems
+
+    def lines(self) -> list[str]:
+        """Return the report as lines of text."""
+        return [
+            f"memory: about {format_bytes(self.memory_bytes)} at the peak, "
+            f"{format_bytes(self.free_memory_bytes)} available",
+            f"disk: about {format_bytes(self.disk_bytes)} of output, "
+            f"{format_bytes(self.free_disk_bytes)} free",
+            f"time: about {self.seconds:.0f} s on two cores",
+            *self.problems,
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "memory_bytes": self.memory_bytes,
+            "free_memory_bytes": self.free_memory_bytes,
+            "disk_bytes": self.disk_bytes,
+            "free_disk_bytes": self.free_disk_bytes,
+            "seconds": self.seconds,
+            "problems": list(self.problems),
+            "ok": self.ok,
+        }
+
+
+def estimate_pipeline_memory(canvas_shape: Sequence[int]) -> int:
+    """Return the expected peak memory in bytes for a canvas ``(ny, nx)``."""
+    ny, nx = canvas_shape
+    return int(_BASE_BYTES + _BYTES_PER_CANVAS_PIXEL * ny * nx + _BYTES_PER_CANVAS_COLUMN * nx)
+
+
+def estimate_pipeline_output_size(
+    post_shape: Sequence[int], checkpoint_format: str = "tiff", differences: int = 1
+) -> int:
+    """Return the expected bytes on disk; the border of the canvas costs nothing."""
+    formats = ("tiff", "fits") if checkpoint_format == "both" else (checkpoint_format,)
+    per_pixel = sum(_DISK_BYTES_PER_PIXEL[f] for f in formats)
+    per_pixel += _DIFFERENCE_BYTES_PER_PIXEL * differences
+    return int(post_shape[0] * post_shape[1] * per_pixel)
+
+
+def get_available_memory() -> int:
+    """Return the bytes of memory that are available now."""
+    return int(psutil.virtual_memory().available)
+
+
+def preflight_check(
+    post_shape: Sequence[int],
+    pre_shape: Sequence[int],
+    params: Mapping[str, Any],
+    output_dir: str | os.PathLike[str] = "processed",
+    checkpoint_format: str = "tiff",
+) -> PreflightReport:
+    """Compare what a run needs with what there is.
+
+    Parameters
+    ----------
+    post_shape, pre_shape : sequence of int
+        ``(ny, nx)`` of the raw images in pixels.
+    params : mapping
+        All effective parameters.
+    output_dir : path
+        Where the results go.
+    checkpoint_format : str
+        ``tiff``, ``fits`` or ``both``.
+    """
+    pad = 2 * int(params["pad"])
+    canvas = [max(a, b) + pad for a, b in zip(post_shape, pre_shape, strict=True)]
+    active = sum(params[name] is not None for name in ("scale_percentile", "manual_scale"))
+    memory = estimate_pipeline_memory(canvas)
+    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, 1 + active)
+    free_memory = get_available_memory()
+    free_disk = shutil.disk_usage(_existing(Path(output_dir))).free
+    problems = []
+    if memory > free_memory:
+        problems.append(
+            f"not enough memory: about {format_bytes(memory)} needed, "
+            f"{format_bytes(free_memory)} available; close other programs, use a smaller pad, "
+            "or start all the same with force_run"
+        )
+    if disk + _DISK_RESERVE_BYTES > free_disk:
+        problems.append(
+            f"not enough disk: about {format_bytes(disk)} needed, {format_bytes(free_disk)} free "
+            f"in {output_dir}; free space, choose another output_dir, "
+            "or start all the same with force_run"
+        )
+    seconds = _BASE_SECONDS + _SECONDS_PER_MEGAPIXEL * post_shape[0] * post_shape[1] / 1e6
+    return PreflightReport(memory, free_memory, disk, free_disk, seconds, tuple(problems))
+
+
+def require(report: PreflightReport) -> None:
+    """Raise the error that fits a report with problems.
+
+    Raises
+    ------
+    InsufficientMemoryError, InsufficientDiskError
+        If the run should not start.
+    """
+    if report.ok:
+        return
+    message = "; ".join(report.problems)
+    if report.memory_bytes > report.free_memory_bytes:
+        raise InsufficientMemoryError(message)
+    raise InsufficientDiskError(message)
+
+
+def format_bytes(number: float) -> str:
+    """Return a number of bytes for people, e.g. ``1.5 GB`` (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(number) < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest folder that exists already."""
+    path = path.resolve()
+    while not path.exists():
+        path = path.parent
+    return path

@@ -1,0 +1,153 @@
+"""From records to what people and programs read: results, status rows, views for diagnostics."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exo2micro.alignment.transform import Transform
+from exo2micro.execution.plan import PlannedStage
+from exo2micro.execution.runner import StageRunner
+from exo2micro.parameter import Value
+from exo2micro.plotting.base import PairView
+from exo2micro.plotting.gallery import Gallery
+from exo2micro.raster.record import Record
+from exo2micro.stages.difference import estimate_from
+from exo2micro.stages.frames import CanvasValidity, post_window
+from exo2micro.verdict import Verdict
+
+_DIFFERENCE_STAGE = 4
+_ALIGNMENT_STAGE = 3
+_HISTOGRAM_KEYS = frozenset({"curve"})
+
+
+def result_of(
+    runner: StageRunner,
+    rows: Sequence[PlannedStage],
+    pictures: Mapping[str, Path],
+    params: Mapping[str, Value],
+) -> dict[str, Any]:
+    """Return the result of a run as JSON-like values (paths are `Path`)."""
+    records = {n: r for n in runner.stages if (r := runner.main_record(n))}
+    last = records[max(records)] if records else None
+    verdict = last.verdict if last else Verdict()
+    difference = records.get(_DIFFERENCE_STAGE)
+    scales = [
+        {k: v for k, v in scale.items() if k not in _HISTOGRAM_KEYS}
+        for scale in (difference.metrics.get("scales", []) if difference else [])
+    ]
+    canonical = scales[0] if scales else {}
+    alignment = records.get(_ALIGNMENT_STAGE)
+    statistics = difference.metrics.get("statistics", {}) if difference else {}
+    return {
+        "sample": runner.store.paths.sample,
+        "dye": runner.store.paths.dye,
+        "status": verdict.status,
+        "verdict": verdict.level.name,
+        "reason": verdict.reason,
+        "scale_estimate": canonical.get("scale"),
+        "scale_interval": canonical.get("interval"),
+        "scale_offset": canonical.get("offset"),
+        "scale_percentile_value": next(
+            (s["scale"] for s in scales if s["name"] == "percentile"), None
+        ),
+        "manual_scale": params["manual_scale"],
+        "scales": scales,
+        "certificate": alignment.metrics.get("certificate") if alignment else None,
+        "background_sigma": statistics.get("background_sigma"),
+        "difference": _difference_files(runner, difference),
+        "stages": [_stage_row(row, records.get(row.number)) for row in rows],
+        "diagnostics": dict(pictures),
+        "messages": [message for r in records.values() for message in r.messages],
+        "peak_memory_bytes": max((r.peak_memory_bytes for r in records.values()), default=0),
+    }
+
+
+def debug_results(runner: StageRunner, params: Mapping[str, Value]) -> dict[str, Any]:
+    """Return what scripts read from ``SampleDye._results``.
+
+    ``warp_matrix`` is the homography between post canvas and pre canvas, shape ``(3, 3)``.
+    """
+    summary = result_of(runner, [], {}, params)
+    results = {key: summary[key] for key in ("scale_estimate", "scale_percentile_value")}
+    results["debug_data"] = {key[0]: dict(r.metrics) for key, r in runner.records.items()}
+    aligned = [r for n in (2, 3) if (r := runner.main_record(n)) and r.transform]
+    if aligned:
+        results["warp_matrix"] = canvas_transform(aligned[-1]).matrix.copy()
+    return results
+
+
+def canvas_transform(record: Record) -> Transform:
+    """Return a record's transform between canvas coordinates."""
+    row, col = record.facts["offset"]
+    return Transform.from_dict(record.transform or {}).shifted(col, row)
+
+
+def status_rows(
+    planned: Sequence[PlannedStage], records: Mapping[int, Record], gallery: Gallery
+) -> list[dict[str, Any]]:
+    """Return one row per stage and one for the diagnostics."""
+    rows = [
+        {
+            "stage": row.number,
+            "title": row.title,
+            "state": "to run" if row.action == "run" else "valid",
+            "reason": row.reason,
+            "verdict": records[row.number].verdict.level.name if row.number in records else None,
+            "files": ", ".join(path.name for path in row.files) or None,
+        }
+        for row in planned
+    ]
+    ready = all(row.action != "run" for row in planned)
+    stale = [str(d.name) for d in gallery.stale()]
+    rows.append(
+        {
+            "stage": None,
+            "title": "diagnostics",
+            "state": "valid" if ready and not stale else "to run",
+            "reason": "cached" if not stale else "to draw: " + ", ".join(stale),
+            "verdict": None,
+            "files": ", ".join(path.name for path in gallery.files().values()) or None,
+        }
+    )
+    return rows
+
+
+def pair_view(runner: StageRunner, params: Mapping[str, Value]) -> PairView:
+    """Return what diagnostics may look at; needs valid stages 1 to 3."""
+    store, records = runner.store, runner.records
+    alignment = records[(_ALIGNMENT_STAGE, "pre")]
+    difference = records.get((_DIFFERENCE_STAGE, "difference"))
+    transform = Transform.from_dict(alignment.transform or {})
+    scales = difference.metrics.get("scales", []) if difference else []
+    return PairView(
+        sample=store.paths.sample,
+        dye=store.paths.dye,
+        post=store.open(records[(1, "post")]),
+        pre=store.open(alignment),
+        before=store.open(records[(1, "pre")]),
+        coarse=store.open(records[(2, "pre")]),
+        difference=store.open(difference) if difference and difference.files else None,
+        window=post_window(alignment.facts),
+        valid=CanvasValidity(alignment.facts, transform),
+        scales=tuple(estimate_from(scale) for scale in scales),
+        records={n: r for n in runner.stages if (r := runner.main_record(n))},
+        params=params,
+    )
+
+
+def _stage_row(row: PlannedStage, record: Record | None) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "title": row.title,
+        "action": row.action,
+        "reason": row.reason,
+        "seconds": record.seconds if record and row.action == "run" else 0.0,
+    }
+
+
+def _difference_files(runner: StageRunner, record: Record | None) -> dict[str, Path] | None:
+    if record is None or not record.files:
+        return None
+    return {
+        kind: runner.store.paths.image(kind, record.base, record.suffix) for kind in record.files
+    }

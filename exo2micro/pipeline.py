@@ -1,0 +1,456 @@
+"""SampleDye: the runner for one sample and dye."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exo2micro.alignment.transform import Transform
+from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES, unknown_name_message
+from exo2micro.errors import CheckpointError, ParameterError
+from exo2micro.execution.access import CheckpointAccess
+from exo2micro.execution.events import StageEvent
+from exo2micro.execution.hooks import hooks_of, stages_of
+from exo2micro.execution.parameters import ParameterSet
+from exo2micro.execution.plan import PlannedStage, Request
+from exo2micro.execution.preflight import preflight_check, require
+from exo2micro.execution.raw_input import call_loader, stamps_of_files, stamps_of_pixels
+from exo2micro.execution.results import (
+    canvas_transform,
+    debug_results,
+    pair_view,
+    result_of,
+    status_rows,
+)
+from exo2micro.execution.runner import StageRunner, forced_stages
+from exo2micro.parameter import Value
+from exo2micro.plotting.base import Diagnostic
+from exo2micro.plotting.gallery import Gallery
+from exo2micro.raster.checkpoint import CheckpointStore
+from exo2micro.raster.lock import FolderLock
+from exo2micro.raster.paths import EXTENSIONS, PairPaths
+from exo2micro.raster.record import FileStamp, Record
+from exo2micro.raw import load_image_pair
+from exo2micro.stages.base import name_stage
+from exo2micro.tables import Table
+
+logger = logging.getLogger(__name__)
+
+_default_loader = load_image_pair
+_MOST_THREADS = 8
+
+
+class SampleDye(CheckpointAccess):
+    """One sample and dye: plans, runs the stages in order, asks diagnostics to draw.
+
+    Nothing is created on disk before `run`.
+
+    Parameters
+    ----------
+    sample, dye : str
+        The pair; the raw files are sought in ``raw_dir/sample``.
+    output_dir, raw_dir : path
+        Folders of results and of raw files.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        Format of intermediate images; the difference is always written as both.
+    threads : int, optional
+        Threads to use, by default one per core up to eight. No result depends on it.
+    loader : callable, optional
+        ``loader(sample, dye, raw_dir=...)`` that returns ``post, pre`` as arrays or rasters.
+    diagnostics : sequence, optional
+        Further diagnostics: functions ``(post_im, pre_im, sample, dye, save_path=None) -> Figure``
+        or `Diagnostic` instances.
+    params : mapping, optional
+        Parameters as for `set_params`.
+
+    Raises
+    ------
+    ParameterError
+        For a name that is no folder name, an unknown format or a wrong parameter.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**kwargs)
+        for number, (_, name) in hooks_of(cls).items():
+            if number not in STAGE_NAMES:
+                name_stage(number, name)
+
+    def __init__(
+        self,
+        sample: str,
+        dye: str,
+        output_dir: str | os.PathLike[str] = "processed",
+        raw_dir: str | os.PathLike[str] = "raw",
+        checkpoint_format: str = "tiff",
+        *,
+        threads: int | None = None,
+        loader: Callable[..., Any] | None = None,
+        diagnostics: Sequence[Callable[..., Any] | Diagnostic] = (),
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        if checkpoint_format not in (*EXTENSIONS, "both"):
+            msg = f"checkpoint_format must be tiff, fits or both, got {checkpoint_format!r}"
+            raise ParameterError(msg)
+        if threads is not None and threads < 1:
+            msg = f"threads must be a whole number >= 1, got {threads}"
+            raise ParameterError(msg)
+        self.sample = sample
+        self.dye = dye
+        self.output_dir = Path(output_dir)
+        self.raw_dir = Path(raw_dir)
+        self.checkpoint_format = checkpoint_format
+        self.threads = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        self._loader = loader
+        self._store = CheckpointStore(PairPaths(self.output_dir, sample, dye))
+        self._lock = FolderLock(self._store.paths.folder)
+        self._parameters = ParameterSet()
+        self._results: dict[str, Any] = {}
+        self._pair: Any = None
+        self._active: StageRunner | None = None
+        self._diagnostics: list[Diagnostic] = []
+        for diagnostic in diagnostics:
+            self.add_diagnostic(diagnostic)
+        if params:
+            self.set_params(**params)
+
+    def __repr__(self) -> str:
+        changed = ", ".join(f"{n}={v!r}" for n, v in self.non_default_params().items())
+        return f"SampleDye({self.sample!r}, {self.dye!r}{', ' + changed if changed else ''})"
+
+    @property
+    def params(self) -> dict[str, Value]:
+        """All effective parameters, a copy."""
+        return self._parameters.values()
+
+    @property
+    def _params(self) -> dict[str, Value]:
+        return self._parameters.values()
+
+    def set_params(self, **params: Any) -> None:  # noqa: ANN401
+        """Set parameters; on an error none is changed.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown name, a wrong type, a value out of range, or values that make no sense
+            together.
+        """
+        self._parameters.update(params, "set_params")
+
+    def reset_params(self) -> None:
+        """Set all parameters to their defaults."""
+        self._parameters.reset()
+
+    def non_default_params(self, stage: int | None = None) -> dict[str, Value]:
+        """Return the parameters that differ from their default, up to a stage if given."""
+        return self._parameters.non_default(stage)
+
+    def add_diagnostic(
+        self,
+        diagnostic: Callable[..., Any] | Diagnostic,
+        name: str | None = None,
+        caption: str = "",
+    ) -> None:
+        """Add a user's own picture to this run.
+
+        Parameters
+        ----------
+        diagnostic : callable or Diagnostic
+            A function ``(post_im, pre_im, sample, dye, save_path=None)`` that returns a Figure;
+            it gets overviews of at most 4 Mpx of post and finally aligned pre.
+        name : str, optional
+            Name of the picture; by default the function's name.
+        caption : str, optional
+            What it shows.
+        """
+        if isinstance(diagnostic, Diagnostic):
+            self._diagnostics.append(diagnostic)
+            return
+        from exo2micro.plotting.user import diagnostic_from_function
+
+        self._diagnostics.append(diagnostic_from_function(diagnostic, name=name, caption=caption))
+
+    # Planning and running
+
+    def plan(
+        self,
+        from_stage: int | None = None,
+        to_stage: int | None = None,
+        *,
+        force: bool = False,
+        keep_failed: bool = False,
+        deep: bool = False,
+    ) -> list[PlannedStage]:
+        """Return what `run` with these arguments would do; reads little and writes nothing."""
+        runner = self._new_runner(keep_failed=keep_failed, deep=deep)
+        numbers = runner.numbers(to_stage)
+        return runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
+
+    def run(
+        self,
+        from_stage: int | None = None,
+        to_stage: int | None = None,
+        force: bool = False,
+        force_run: bool = False,
+        *,
+        keep_failed: bool = False,
+        progress: Callable[[StageEvent], None] | None = None,
+    ) -> dict[str, Any]:
+        """Run the stages whose results are not valid, and draw the diagnostics.
+
+        Parameters
+        ----------
+        from_stage : int, optional
+            Compute this stage and all later ones anew.
+        to_stage : int, optional
+            Last stage to run.
+        force : bool
+            Compute all stages anew.
+        force_run : bool
+            Start even if the pre-flight check says that memory or disk will not do.
+        keep_failed : bool
+            Write a difference whose verdict is FAIL all the same, labelled ``failed``.
+        progress : callable, optional
+            Called with a `StageEvent` at every step.
+
+        Returns
+        -------
+        dict
+            ``sample, dye, status, verdict, reason, scale_estimate, scale_interval, ...``
+
+        Raises
+        ------
+        Exo2microError
+            A typed error that names the file, the value, the cause and the next action.
+        """
+        started = time.perf_counter()
+        tell = progress or _tell_nobody
+        runner = self._new_runner(keep_failed=keep_failed)
+        numbers = runner.numbers(to_stage)
+        forced = forced_stages(numbers, from_stage, force=force)
+        rows = runner.plan_all(numbers, forced)
+        if any(row.action == "run" for row in rows):
+            with self._lock.held():
+                self._store.prepare()
+                runner = self._new_runner(keep_failed=keep_failed)
+                rows = self._run_stages(runner, numbers, forced, tell, force_run=force_run)
+        else:
+            for row in rows:
+                tell(StageEvent(row.number, row.title, "cached", row.reason))
+        self._results = debug_results(runner, self.params)
+        pictures = self._draw(runner, tell)
+        result = result_of(runner, rows, pictures, self.params)
+        return result | {"seconds": time.perf_counter() - started}
+
+    def status(self, *, deep: bool = False) -> Table:
+        """Return a table: for each stage whether it is valid, and why not."""
+        runner = self._new_runner(deep=deep)
+        rows = runner.plan_all(runner.numbers(None), {})
+        title = f"{self.sample} / {self.dye} in {self._store.paths.folder}"
+        records = _main_records(runner)
+        return Table(status_rows(rows, records, self._gallery(runner)), title)
+
+    def compare(self, name: str, values: Sequence[Any]) -> Table:
+        """Run the pair with several values of one parameter and return a table.
+
+        Results of other settings stay as they are; each value's files bear its suffix.
+
+        Parameters
+        ----------
+        name : str
+            Parameter.
+        values : sequence
+            Its values.
+        """
+        if name not in PARAMETER_REGISTRY:
+            raise ParameterError(unknown_name_message(name, PARAMETER_REGISTRY))
+        rows = []
+        for value in values:
+            other = self._copy_with(name, value)
+            result = other.run()
+            rows.append(
+                {name: value}
+                | {key: result[key] for key in ("status", "scale_estimate", "scale_interval")}
+                | {"residual_px": (result["certificate"] or {}).get("median_px")}
+                | {"background_sigma": result["background_sigma"], "seconds": result["seconds"]}
+            )
+        return Table(rows, f"{self.sample} / {self.dye}: {name}")
+
+    def transform(self) -> Transform:
+        """Return the final mapping from post-canvas to pre-canvas points.
+
+        Call it with an ``(n, 2)`` array of ``(x, y)``; ``.inverse`` goes back.
+
+        Raises
+        ------
+        CheckpointError
+            If the pair has not been aligned with these parameters.
+        """
+        runner = self._new_runner()
+        runner.plan_all([1, 2, 3], {})
+        record = runner.main_record(3)
+        if record is None or record.transform is None:
+            msg = (
+                f"{self.sample}/{self.dye} has no valid alignment for these parameters in "
+                f"{self._store.paths.folder}; call run() first"
+            )
+            raise CheckpointError(msg)
+        return canvas_transform(record)
+
+    # Extension points for subclasses
+
+    def _run_stage_1_padding(self, force: bool = False) -> None:
+        self._run_stage(1, force)
+
+    def _run_stage_2_coarse(self, force: bool = False) -> None:
+        self._run_stage(2, force)
+
+    def _run_stage_3_fine(self, force: bool = False) -> None:
+        self._run_stage(3, force)
+
+    def _run_stage_4_diagnostics(self, force: bool = False) -> None:
+        self._run_stage(4, force)
+
+    def _load_pair(self) -> Any:  # noqa: ANN401
+        """Return the raw pair; override it to read from elsewhere."""
+        options = {
+            "raw_dir": self.raw_dir,
+            "channel": _channel_of(str(self._params["channel"])),
+            "page": self._params["page"],
+        }
+        return call_loader(self._loader or load_image_pair, self.sample, self.dye, options)
+
+    # Inner workings
+
+    def _run_stage(self, number: int, force: bool = False) -> None:
+        """Run one built-in stage if its result is not valid, or in any case."""
+        with self._session() as runner:
+            if force or runner.plan(number).action == "run":
+                runner.execute(number)
+
+    def _run_stages(
+        self,
+        runner: StageRunner,
+        numbers: Sequence[int],
+        forced: Mapping[int, str],
+        tell: Callable[[StageEvent], None],
+        *,
+        force_run: bool,
+    ) -> list[PlannedStage]:
+        """Run what must be run; each stage is planned again once the ones before it are done."""
+        hooks = hooks_of(type(self))
+        rows = []
+        self._active = runner
+        try:
+            for number in numbers:
+                (row,) = runner.plan_all([number], forced)
+                if row.action == "run":
+                    if runner.stages[number].reads_raw and not force_run:
+                        self._preflight()
+                    started = time.perf_counter()
+                    tell(StageEvent(number, row.title, "start", row.reason))
+                    hook = hooks[number][0] if number in hooks else ""
+                    getattr(self, hook)(force=True) if hook else self._run_stage(number, True)
+                    seconds = time.perf_counter() - started
+                    tell(StageEvent(number, row.title, "done", row.reason, seconds))
+                else:
+                    tell(StageEvent(number, row.title, "cached", row.reason))
+                rows.append(row)
+        finally:
+            self._active = None
+            self._pair = None
+        return rows
+
+    def _new_runner(self, *, keep_failed: bool = False, deep: bool = False) -> StageRunner:
+        request = Request(self.params, self._parameters.sources(), keep_failed, deep)
+        stages, code = stages_of(type(self), SampleDye, self._store, request)
+        return StageRunner(
+            store=self._store,
+            stages=stages,
+            request=request,
+            formats=self._formats(),
+            threads=self.threads,
+            load_pair=self._pair_once,
+            raw_stamps=lambda known: self._raw_stamps(known, deep=deep),
+            code=code,
+        )
+
+    def _pair_once(self) -> Any:  # noqa: ANN401
+        if self._pair is None:
+            self._pair = self._load_pair()
+        return self._pair
+
+    def _raw_stamps(self, known: Mapping[str, FileStamp], *, deep: bool) -> dict[str, FileStamp]:
+        loader = self._loader or load_image_pair
+        plain = type(self)._load_pair is SampleDye._load_pair
+        if plain and loader is _default_loader:
+            return stamps_of_files(self.raw_dir, self.sample, self.dye, known, deep=deep)
+        return stamps_of_pixels(self._pair_once(), getattr(loader, "__name__", "loader"))
+
+    def _preflight(self) -> None:
+        pair = self._pair_once()
+        report = preflight_check(
+            pair.post.shape,
+            pair.pre.shape,
+            self.params,
+            self.output_dir,
+            self.checkpoint_format,
+        )
+        require(report)
+
+    def _draw(self, runner: StageRunner, tell: Callable[[StageEvent], None]) -> dict[str, Path]:
+        """Draw the diagnostics that are not valid; return all valid ones."""
+        if runner.main_record(3) is None or runner.main_record(4) is None:
+            return {}
+        gallery = self._gallery(runner)
+        stale = gallery.stale()
+        if stale:
+            started = time.perf_counter()
+            tell(StageEvent(0, "diagnostics", "start", f"{len(stale)} pictures"))
+            with self._lock.held():
+                view = pair_view(runner, self.params)
+                errors = [error for d in stale if (error := gallery.draw(d, view))]
+            seconds = time.perf_counter() - started
+            tell(StageEvent(0, "diagnostics", "done", "; ".join(errors), seconds))
+        return gallery.files()
+
+    def _gallery(self, runner: StageRunner) -> Gallery:
+        from exo2micro.plotting import DIAGNOSTICS
+
+        built_in = [DIAGNOSTICS[name]() for name in sorted(DIAGNOSTICS)]
+        suffix = self._suffix(max(runner.stages))
+        return Gallery(
+            self._store.paths, suffix, [*built_in, *self._diagnostics], _main_records(runner)
+        )
+
+    def _copy_with(self, name: str, value: Any) -> "SampleDye":  # noqa: ANN401
+        other = type(self)(
+            self.sample,
+            self.dye,
+            self.output_dir,
+            self.raw_dir,
+            self.checkpoint_format,
+            threads=self.threads,
+            loader=self._loader,
+            diagnostics=self._diagnostics,
+        )
+        other._parameters = self._parameters.copy()
+        other.set_params(**{name: value})
+        return other
+
+
+def _main_records(runner: StageRunner) -> dict[int, Record]:
+    return {n: r for n in runner.stages if (r := runner.main_record(n))}
+
+
+def _channel_of(name: str) -> int | str | None:
+    """Return a channel as readers take it: None for auto, a number or a colour."""
+    if name == "auto":
+        return None
+    return int(name) if name.isdigit() else name
+
+
+def _tell_nobody(event: StageEvent) -> None:
+    """Drop an event."""

@@ -1,0 +1,115 @@
+"""Drawing the diagnostics of a pair into its folder, each only when something changed."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from exo2micro.plotting.base import Diagnostic, PairView
+from exo2micro.raster.atomic import write_atomically, write_text_atomically
+from exo2micro.raster.paths import PairPaths
+from exo2micro.raster.record import FileStamp, Record
+
+logger = logging.getLogger(__name__)
+
+_RECORD = "diagnostics"
+
+
+class Gallery:
+    """The diagnostics of one pair and one set of parameters.
+
+    Parameters
+    ----------
+    paths : PairPaths
+        Where they lie.
+    suffix : str
+        Suffix of their names.
+    diagnostics : sequence of Diagnostic
+        What to draw.
+    records : mapping
+        Main record of each stage.
+    """
+
+    def __init__(
+        self,
+        paths: PairPaths,
+        suffix: str,
+        diagnostics: Sequence[Diagnostic],
+        records: Mapping[int, Record],
+    ) -> None:
+        self._paths = paths
+        self._suffix = suffix
+        self._diagnostics = [
+            d for d in diagnostics if not (d.needs_difference and not _has_difference(records))
+        ]
+        self._state = {n: _state_of(record) for n, record in sorted(records.items())}
+        self._known = self._read()
+
+    def stale(self) -> list[Diagnostic]:
+        """Return the diagnostics that are missing, changed or drawn from older results."""
+        return [d for d in self._diagnostics if not self._is_valid(d)]
+
+    def files(self) -> dict[str, Path]:
+        """Return the pictures that are valid now, by name."""
+        return {
+            str(d.name): self._paths.picture(str(d.name), self._suffix)
+            for d in self._diagnostics
+            if self._is_valid(d)
+        }
+
+    def draw(self, diagnostic: Diagnostic, view: PairView) -> str:
+        """Draw and save one picture; return the error in words, empty if there was none.
+
+        A picture that cannot be drawn never costs a scientific result.
+        """
+        name = str(diagnostic.name)
+        path = self._paths.picture(name, self._suffix)
+        entry: dict[str, Any] = {"drawn_from": self._identity(diagnostic)}
+        try:
+            figure = diagnostic.draw(view)
+            write_atomically(path, lambda temporary: save_png(figure, temporary))
+            entry["file"] = asdict(FileStamp.of(path))
+        except Exception as error:  # noqa: BLE001 - user code may raise anything
+            entry["error"] = f"{type(error).__name__}: {error}"
+            path.unlink(missing_ok=True)
+            logger.warning("diagnostic %s could not be drawn: %s", name, entry["error"])
+        self._known[name] = entry
+        text = json.dumps({"pictures": self._known}, indent=1) + "\n"
+        write_text_atomically(self._paths.record(_RECORD, self._suffix), text)
+        return str(entry.get("error", ""))
+
+    def _is_valid(self, diagnostic: Diagnostic) -> bool:
+        name = str(diagnostic.name)
+        entry = self._known.get(name, {})
+        if "file" not in entry or entry.get("drawn_from") != self._identity(diagnostic):
+            return False
+        path = self._paths.picture(name, self._suffix)
+        return not FileStamp(**entry["file"]).problem(path)
+
+    def _identity(self, diagnostic: Diagnostic) -> str:
+        content = [diagnostic.name, diagnostic.revision, diagnostic.code_hash, self._state]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _read(self) -> dict[str, Any]:
+        path = self._paths.record(_RECORD, self._suffix)
+        try:
+            pictures = json.loads(path.read_text(encoding="utf-8"))["pictures"]
+        except (FileNotFoundError, ValueError, KeyError):
+            return {}
+        return dict(pictures)
+
+
+def save_png(figure: Any, path: Path) -> None:  # noqa: ANN401
+    """Save a figure as PNG without clock time or version, whatever the path's suffix."""
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def _has_difference(records: Mapping[int, Record]) -> bool:
+    return 4 in records and bool(records[4].files)
+
+
+def _state_of(record: Record) -> list[str]:
+    return [record.fingerprint, record.verdict.level.name, *record.verdict.reasons]
