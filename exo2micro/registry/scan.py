@@ -187,12 +187,12 @@ def _import_package(package: str, registry_name: str) -> list[str] | None:
     """Import the package and return its path; None if it is a single module."""
     try:
         __import__(package)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         msg = (
             f"the package {package!r}, which holds the {registry_name} classes, cannot be "
             f"imported: {type(error).__name__}: {error}; correct discovery_package or repair it"
         )
-        raise DiscoveryError(msg, name=package) from error
+        raise DiscoveryError(msg) from error
     path = getattr(sys.modules[package], "__path__", None)
     return None if path is None else list(path)
 
