@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,6 @@ import tifffile
 from numpy.typing import NDArray
 
 from exo2micro._typing import Image
-from exo2micro.raster.windows import map_ordered
 from exo2micro.synthetic.pair import SyntheticPair, SyntheticRaster, make_pair
 from exo2micro.synthetic.rock import TILE
 from exo2micro.synthetic.spec import CHANNELS, PairSpec
@@ -19,7 +19,6 @@ from exo2micro.synthetic.spec import CHANNELS, PairSpec
 Layout = Literal["tiled", "striped"]
 
 _STRIP_ROWS = 64
-_THREADS = 2
 _BIGTIFF_BYTES = 2**32 - 2**26
 _UM_PER_CM = 1e4
 
@@ -122,18 +121,14 @@ def describe(pair: SyntheticPair) -> dict[str, Any]:
 def _tiles(raster: SyntheticRaster, spec: PairSpec) -> Iterator[Image]:
     """Yield the tiles of a TIFF in order, zero beyond the image."""
     ny, nx = raster.shape
-    numbers = ((i, j) for i in range(-(-ny // TILE)) for j in range(-(-nx // TILE)))
-
-    def make(number: tuple[int, int]) -> Image:
-        tile = raster.tile(*number)
-        height, width = ny - number[0] * TILE, nx - number[1] * TILE
+    for row, column in product(range(-(-ny // TILE)), range(-(-nx // TILE))):
+        tile = raster.tile(row, column)
+        height, width = ny - row * TILE, nx - column * TILE
         if min(height, width) < TILE:
             tile = tile.copy()
             tile[max(height, 0) :] = 0
             tile[:, max(width, 0) :] = 0
-        return _colour(tile, spec)
-
-    yield from map_ordered(make, numbers, _THREADS)
+        yield _colour(tile, spec)
 
 
 def _strips(raster: SyntheticRaster, spec: PairSpec) -> Iterator[Image]:

@@ -103,14 +103,24 @@ def refine(coefficients: FloatImage, factor: int) -> FloatImage:
     weights = spline_weights(np.arange(factor) / factor)
     ny, nx = (size - 3 for size in coefficients.shape)
     wide = np.empty((ny + 3, nx * factor), np.float32)
-    for phase in range(factor):
-        wide[:, phase::factor] = sum(
-            weights[k, phase] * coefficients[:, k : k + nx] for k in range(_TAPS)
-        )
     tall = np.empty((ny * factor, nx * factor), np.float32)
+    columns = [coefficients[:, k : k + nx] for k in range(_TAPS)]
     for phase in range(factor):
-        tall[phase::factor] = sum(weights[k, phase] * wide[k : k + ny] for k in range(_TAPS))
+        wide[:, phase::factor] = _blend(columns, weights[:, phase])
+    rows = [wide[k : k + ny] for k in range(_TAPS)]
+    for phase in range(factor):
+        tall[phase::factor] = _blend(rows, weights[:, phase])
     return tall
+
+
+def _blend(parts: list[FloatImage], weights: NDArray[np.float32]) -> FloatImage:
+    """Return the weighted sum of arrays, always in the same order."""
+    total: FloatImage = parts[0] * weights[0]
+    scratch = np.empty_like(total)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        np.multiply(part, weight, out=scratch)
+        total += scratch
+    return total
 
 
 def octave(

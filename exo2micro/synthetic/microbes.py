@@ -26,7 +26,7 @@ CellWeights = Callable[[int, int], FloatImage]
 _STREAM = 3
 _DEBRIS_KEY = 0x5EED0004
 _SAMPLED_TILES = 160
-_SAMPLED_BODIES = 4000
+_SAMPLED_BODIES = 1000
 _CACHED_TILES = 2048
 _ROD_SHARE = 0.42
 _FILAMENT_SHARE = 0.06
@@ -138,11 +138,11 @@ def mean_area(spec: PairSpec) -> float:
     rng = np.random.default_rng(_STREAM)
     bodies = random_bodies(spec, _SAMPLED_BODIES, rng)
     bodies["x"], bodies["y"] = rng.random((2, _SAMPLED_BODIES))
-    half = int(reach_px(bodies).max())
+    reach = reach_px(bodies)
     pixels = 0
-    grid = np.arange(-half, half + 1)
-    for start in range(0, bodies.size, 250):
-        part = bodies[start : start + 250]
+    for half in np.unique(reach).tolist():
+        part = bodies[reach == half]
+        grid = np.arange(-half, half + 1)
         lines = np.broadcast_to(grid, (part.size, grid.size))
         pixels += int((profile(part, lines, lines) >= FOOTPRINT_LEVEL).sum())
     return pixels / bodies.size

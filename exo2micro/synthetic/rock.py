@@ -173,11 +173,7 @@ class RockMaker:
         if self.spec.texture != "smooth":
             texture += 0.12 * window.pixels(4, 42) + 0.14 * window.pixels(2, 43)
             texture += 0.10 * window.pixels(1, 44)
-            small = find_grains(
-                0.3 * warp_x, 0.3 * warp_y, window.origin, _MATRIX_PX, window.key(45), self.period
-            )
-            speckle = 2 * small.draws[0][small.owner] - 1
-            texture += _MINERALS[classes, 4][owner] * speckle
+            texture += _MINERALS[classes, 4][owner] * self._matrix(window)
             angle = np.pi * draws[2]
             wave = 2 * np.pi / (7 + 9 * draws[3])
             x, y = window.full_points()
@@ -186,6 +182,17 @@ class RockMaker:
             texture += _MINERALS[classes, 3][owner] * np.sin(phase)
         value *= np.maximum(1 + texture, 0.2)
         return value
+
+    def _matrix(self, window: "_Window") -> FloatImage:
+        """Return the brightness of the fine matrix: small grains found at half resolution."""
+        size = window.size // 2 + 3
+        still = np.zeros((size, size), np.float32)
+        origin = (window.origin[0] // 2 - 1, window.origin[1] // 2 - 1)
+        grains = find_grains(
+            still, still, origin, _MATRIX_PX // 2, window.key(45), self.period // 2, n_draws=1
+        )
+        brightness = 2 * grains.draws[0] - 1
+        return refine(brightness[grains.owner], 2)
 
     def _settle(self, window: "_Window", value: FloatImage) -> FloatImage:
         """Apply contrast, blank half and illumination; keep the brightness above a floor."""

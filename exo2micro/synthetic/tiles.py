@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exo2micro.raster.windows import map_ordered
 from exo2micro.synthetic.rock import TILE
 
 TileFunction = Callable[[int, int], NDArray[Any]]
 """Returns tile ``(row, column)``, shape ``(256, 256)``, also where it goes on beyond the image."""
-
-_THREADS = 2
 
 
 def fill_window(
@@ -31,18 +28,19 @@ def tile_points(row: int, column: int) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def collect(tile: TileFunction, rows: slice, cols: slice, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the window ``[rows, cols]`` put together from tiles, made two at a time."""
+    """Return the window ``[rows, cols]`` put together from tiles.
+
+    Threads would not help: making a tile is many short steps that wait for one another.
+    """
     out = np.empty((rows.stop - rows.start, cols.stop - cols.start), dtype)
     if out.size == 0:
         return out
-    numbers = list(
-        product(
-            range(rows.start // TILE, (rows.stop - 1) // TILE + 1),
-            range(cols.start // TILE, (cols.stop - 1) // TILE + 1),
-        )
+    numbers = product(
+        range(rows.start // TILE, (rows.stop - 1) // TILE + 1),
+        range(cols.start // TILE, (cols.stop - 1) // TILE + 1),
     )
-    made = map_ordered(lambda key: tile(*key), numbers, _THREADS if len(numbers) > 1 else 1)
-    for (row, column), source in zip(numbers, made, strict=True):
+    for row, column in numbers:
+        source = tile(row, column)
         y, x = row * TILE, column * TILE
         top, bottom = max(rows.start, y), min(rows.stop, y + TILE)
         left, right = max(cols.start, x), min(cols.stop, x + TILE)
