@@ -1,0 +1,157 @@
+"""What is left after subtraction, against the pre-stain brightness."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from exo2micro.plotting.base import Diagnostic, PairView
+from exo2micro.plotting.density import NO_DATA, axis_limits, column_medians, draw_density
+from exo2micro.plotting.figure import BLACK, PlotFigure, finish, new_figure, say, style
+from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
+from exo2micro.plotting.scale_lines import ScaleLike, ScaleLine, scale_lines
+from exo2micro.plotting.statistics import PixelSample, Values, robust_range, sample_pixels
+
+
+def plot_excess_heatmap(
+    post_im: ImageLike,
+    pre_im: ImageLike,
+    *,
+    scale: float | None = None,
+    offset: float = 0.0,
+    scales: Sequence[ScaleLike] = (),
+    valid: Validity = None,
+    window: Window | None = None,
+    sample: str = "",
+    dye: str = "",
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Plot the excess ``post - scale * pre - offset`` against pre, with every scale as a line.
+
+    The first scale is subtracted, so it is the horizontal line at 0; every other scale is drawn
+    where its own zero would lie. Without any scale the plain ratio post / pre is shown.
+
+    Parameters
+    ----------
+    post_im, pre_im : Raster or numpy.ndarray
+        Post-stain and aligned pre-stain image, shape ``(ny, nx)``, counts of any type.
+    scale, offset : float, optional
+        The scale to subtract.
+    scales : sequence of ScaleEstimate or tuple
+        Further scales, or all of them, the one to subtract first; tuples are ``(label, scale)``
+        or ``(label, scale, offset)``.
+    valid : Raster, numpy.ndarray of bool, callable, optional
+        Where both images have data; None: where neither is exactly 0.
+    window : tuple of slice, optional
+        Rows and columns to look at; None: all.
+    sample, dye : str
+        For the title.
+    save_path : str or Path, optional
+        Where to save the figure (PNG, SVG, PDF).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure; it shows itself in Jupyter.
+
+    Raises
+    ------
+    ParameterError
+        If the images, the scales or the file type cannot be used.
+    """
+    pair = image_pair(post_im, pre_im, window=window, valid=valid)
+    lines = scale_lines(scale, offset, scales)
+    pixels = sample_pixels(pair)
+    kind = "excess after subtraction" if lines else "ratio post / pre (no scale known)"
+    with style():
+        figure = new_figure(kind, sample=sample, dye=dye, height_in=5.2)
+        axes = figure.subplots()
+        if not len(pixels.post):
+            say(axes, NO_DATA)
+        elif lines:
+            _draw_excess(figure, axes, pixels, lines)
+        else:
+            _draw_ratio(figure, axes, pixels)
+        return finish(figure, save_path)
+
+
+def _draw_excess(
+    figure: PlotFigure, axes: Axes, pixels: PixelSample, lines: tuple[ScaleLine, ...]
+) -> None:
+    first = lines[0]
+    excess = pixels.post - np.float32(first.scale) * pixels.pre - np.float32(first.offset)
+    limits = axis_limits(pixels.pre), robust_range(excess, 0.001, 0.9985, margin=0.15)
+    _draw_with_median(figure, axes, (pixels.pre, excess), limits, pixels)
+    ends = np.array(limits[0])
+    for line in lines:
+        height = (line.scale - first.scale) * ends + (line.offset - first.offset)
+        axes.plot(ends, height, color=line.colour, label=line.legend)
+    axes.set(xlim=limits[0], ylim=limits[1])
+    formula = f"post \N{MINUS SIGN} {first.scale:.4g} \N{MULTIPLICATION SIGN} pre"
+    if first.offset:
+        sign = "\N{MINUS SIGN}" if first.offset > 0 else "+"
+        formula += f" {sign} {abs(first.offset):.3g}"
+    axes.set(xlabel="pre-stain, aligned (counts)", ylabel=f"excess: {formula} (counts)")
+    figure.legend(loc="outside lower center", ncols=3)
+
+
+def _draw_ratio(figure: PlotFigure, axes: Axes, pixels: PixelSample) -> None:
+    positive = pixels.pre > 0
+    if not positive.any():
+        say(axes, NO_DATA)
+        return
+    pre = pixels.pre[positive]
+    ratio = pixels.post[positive] / pre
+    limits = axis_limits(pre), robust_range(ratio, 0.005, 0.99)
+    _draw_with_median(figure, axes, (pre, ratio), limits, pixels)
+    axes.axhline(1.0, color=BLACK, linestyle=(0, (4, 3)), label="post = pre")
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.set(xlabel="pre-stain, aligned (counts)", ylabel="post / pre")
+    figure.legend(loc="outside lower center", ncols=3)
+
+
+def _draw_with_median(
+    figure: PlotFigure,
+    axes: Axes,
+    values: tuple[Values, Values],
+    limits: tuple[tuple[float, float], tuple[float, float]],
+    pixels: PixelSample,
+) -> None:
+    counts = draw_density(figure, axes, *values, limits, pixels)
+    x, y = column_medians(counts, *limits)
+    axes.plot(x, y, color=BLACK, linestyle=":", label="median at this brightness")
+
+
+class ExcessHeatmap(Diagnostic):
+    """What is left after subtraction, against the pre-stain brightness."""
+
+    name = "excess_heatmap"
+    shows = (
+        "What is left of every pixel after the scaled pre-stain image was subtracted (up), against "
+        "its brightness before staining (across). The first scale in the legend is the one "
+        "subtracted: its line lies at zero; each other line shows where another scale would put "
+        "zero. The dotted line follows the middle of the pixels."
+    )
+    good = "The dense band and the dotted line lie flat on zero; microbes form the veil above."
+    bad = (
+        "A band that rises (scale too low: minerals are left and look like microbes) or falls "
+        "(scale too high: faint microbes are lost), or that bends (a pedestal or saturation)."
+    )
+    action = (
+        "If another line follows the band better, set manual_scale or scale_percentile to it and "
+        "compare the differences."
+    )
+
+    def draw(self, view: PairView) -> Figure:
+        """Draw the excess over the canonical scale."""
+        return plot_excess_heatmap(
+            view.post,
+            view.pre,
+            scales=view.scales,
+            valid=view.valid,
+            window=view.window,
+            sample=view.sample,
+            dye=view.dye,
+        )

@@ -1,0 +1,210 @@
+"""One look for all figures: style, deterministic files, and figures that show themselves."""
+
+import importlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from exo2micro.errors import ParameterError
+from exo2micro.raster.atomic import write_atomically
+
+logger = logging.getLogger(__name__)
+
+WIDTH_IN: Final = 7.1
+"""Two columns of a journal page (180 mm), so that text of 7 to 9 points stays readable in print."""
+
+DPI: Final = 150
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+    "#6E6E6E",
+)
+"""Colours that colour-blind readers tell apart (Okabe and Ito 2008, Color Universal Design)."""
+
+SERIES: Final = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY)
+"""Colours of the lines of one figure, in order."""
+
+_STYLE: Final[dict[str, Any]] = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.5,
+    "figure.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "image.interpolation": "auto",
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "svg.hashsalt": "exo2micro",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+_METADATA: Final[dict[str, dict[str, None]]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+}
+"""Entries left out of a file so that equal pictures are equal bytes."""
+
+_STYLE_LOCK = threading.RLock()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the look to what is drawn inside, whatever the user's own settings are."""
+    with _STYLE_LOCK, matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+class PlotFigure(Figure):
+    """A figure that shows itself in Jupyter without pyplot."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Figure takes them
+        super().__init__(**kwargs)
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        return figure_bytes(self)
+
+
+def new_figure(
+    kind: str, *, sample: str, dye: str, height_in: float, width_in: float = WIDTH_IN
+) -> PlotFigure:
+    """Return an empty figure whose title says what it is of; call it inside `style`.
+
+    Parameters
+    ----------
+    kind : str
+        What the figure shows.
+    sample, dye : str
+        The pair; may be empty.
+    height_in, width_in : float
+        Size in inches.
+    """
+    figure = PlotFigure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
+    pair = " \N{MIDDLE DOT} ".join(escape(part) for part in (sample, dye) if part)
+    figure.suptitle(f"{pair}: {kind}" if pair else kind, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def escape(text: str) -> str:
+    """Return text in which a dollar sign of a user's name does not start a formula."""
+    return text.replace("$", r"\$")
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write a text into the middle of axes that have nothing else to show."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def finish(figure: PlotFigure, save_path: str | Path | None) -> PlotFigure:
+    """Return a finished figure, saved first if a path is given."""
+    if save_path is not None:
+        save_figure(figure, save_path)
+    return figure
+
+
+def figure_bytes(figure: Figure, extension: str = ".png") -> bytes:
+    """Return a figure as the bytes of a PNG, SVG or PDF; equal figures give equal bytes."""
+    stream = io.BytesIO()
+    with style():
+        figure.savefig(stream, format=extension[1:], dpi=DPI, metadata=_METADATA[extension])
+    return stream.getvalue()
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure to a file that appears complete or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure; a user's own works too.
+    path : str or Path
+        File name ending in ``.png``, ``.svg`` or ``.pdf``; missing folders are made.
+
+    Returns
+    -------
+    Path
+        Where it was written. The bytes depend on nothing but the figure.
+
+    Raises
+    ------
+    ParameterError
+        If the file type is not one of those.
+    OutputError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    extension = path.suffix.lower()
+    if extension not in _METADATA:
+        allowed = ", ".join(_METADATA)
+        msg = f"a figure is saved as one of {allowed}, got {str(path)!r}; give another file name"
+        raise ParameterError(msg)
+    content = figure_bytes(figure, extension)
+    write_atomically(path, lambda temporary: _write(temporary, content))
+    return path
+
+
+def show(figure: Figure) -> Path | None:
+    """Show a figure from a script; in Jupyter a figure at the end of a cell shows itself.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+
+    Returns
+    -------
+    Path or None
+        The PNG that was opened in the system's viewer; None inside a notebook, where the figure
+        is displayed in place. Without a screen the PNG is written and its path logged.
+    """
+    if _display_in_notebook(figure):
+        return None
+    path = save_figure(figure, Path(tempfile.mkdtemp(prefix="exo2micro-")) / "figure.png")
+    if not (_has_screen() and webbrowser.open(path.as_uri())):
+        logger.warning("no screen to show the figure on; it was written to %s", path)
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _display_in_notebook(figure: Figure) -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return False
+    importlib.import_module("IPython.display").display(figure)
+    return True
+
+
+def _has_screen() -> bool:
+    if not sys.platform.startswith("linux"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -1,0 +1,110 @@
+"""Joint density of pre-stain and post-stain brightness."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from exo2micro.plotting.base import Diagnostic, PairView
+from exo2micro.plotting.density import NO_DATA, axis_limits, draw_density
+from exo2micro.plotting.figure import BLACK, finish, new_figure, say, style
+from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
+from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
+from exo2micro.plotting.statistics import sample_pixels
+
+
+def plot_pre_post_heatmap(
+    post_im: ImageLike,
+    pre_im: ImageLike,
+    *,
+    scale: float | None = None,
+    offset: float = 0.0,
+    scales: Sequence[ScaleLike] = (),
+    valid: Validity = None,
+    window: Window | None = None,
+    sample: str = "",
+    dye: str = "",
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Plot how often each pair of pre-stain and post-stain brightness occurs.
+
+    Parameters
+    ----------
+    post_im, pre_im : Raster or numpy.ndarray
+        Post-stain and aligned pre-stain image, shape ``(ny, nx)``, counts of any type.
+    scale, offset : float, optional
+        A scale to draw as the line ``post = scale * pre + offset``.
+    scales : sequence of ScaleEstimate or tuple
+        Further scales; tuples are ``(label, scale)`` or ``(label, scale, offset)``.
+    valid : Raster, numpy.ndarray of bool, callable, optional
+        Where both images have data; None: where neither is exactly 0.
+    window : tuple of slice, optional
+        Rows and columns to look at; None: all.
+    sample, dye : str
+        For the title.
+    save_path : str or Path, optional
+        Where to save the figure (PNG, SVG, PDF).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure; it shows itself in Jupyter.
+
+    Raises
+    ------
+    ParameterError
+        If the images, the scales or the file type cannot be used.
+    """
+    pair = image_pair(post_im, pre_im, window=window, valid=valid)
+    lines = scale_lines(scale, offset, scales)
+    pixels = sample_pixels(pair)
+    with style():
+        figure = new_figure(
+            "brightness before and after staining", sample=sample, dye=dye, height_in=5.2
+        )
+        axes = figure.subplots()
+        if not len(pixels.post):
+            say(axes, NO_DATA)
+            return finish(figure, save_path)
+        limits = axis_limits(pixels.pre), axis_limits(pixels.post)
+        draw_density(figure, axes, pixels.pre, pixels.post, limits, pixels)
+        ends = np.array(limits[0])
+        axes.plot(ends, ends, color=BLACK, linestyle=(0, (4, 3)), label="post = pre")
+        for line in lines:
+            axes.plot(ends, line.scale * ends + line.offset, color=line.colour, label=line.legend)
+        axes.set(xlim=limits[0], ylim=limits[1])
+        axes.set(xlabel="pre-stain, aligned (counts)", ylabel="post-stain (counts)")
+        figure.legend(loc="outside lower center", ncols=3)
+        return finish(figure, save_path)
+
+
+class PrePostHeatmap(Diagnostic):
+    """Joint density of pre-stain and post-stain brightness."""
+
+    name = "pre_post_heatmap"
+    shows = (
+        "For every pixel its brightness before staining (across) against that after staining "
+        "(up); dark blue means many pixels, white none. A solid line is a brightness scale."
+    )
+    good = "One narrow ridge that follows the scale line, with the stained microbes above it."
+    bad = (
+        "A round cloud without a ridge (the images are not aligned), two ridges (one scale is not "
+        "enough), or a ridge that leaves the line or misses its foot (wrong scale, or a pedestal)."
+    )
+    action = (
+        "For a cloud look at the registration picture; for a ridge beside the line look at the "
+        "ratio histogram and consider manual_scale."
+    )
+
+    def draw(self, view: PairView) -> Figure:
+        """Draw post against the finally aligned pre."""
+        return plot_pre_post_heatmap(
+            view.post,
+            view.pre,
+            scales=view.scales,
+            valid=view.valid,
+            window=view.window,
+            sample=view.sample,
+            dye=view.dye,
+        )

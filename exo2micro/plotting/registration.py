@@ -1,0 +1,178 @@
+"""The alignment as a whole: post over pre before, after the coarse and after the final step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from exo2micro.plotting.base import Diagnostic, PairView
+from exo2micro.plotting.figure import ORANGE, WIDTH_IN, finish, new_figure, style
+from exo2micro.plotting.overviews import (
+    Overview,
+    colour_overlay,
+    correlation,
+    display_factor,
+    overview,
+    robust_limits,
+)
+from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair, image_raster
+from exo2micro.plotting.places import textured_places
+from exo2micro.raster.base import Raster
+
+MAX_PX: Final = 600_000
+"""Pixels of each overview: a third of the page's width holds no more."""
+
+DETAIL_PX: Final = 512
+"""Side of the enlarged detail; the part of the slide that it shows is marked."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    title: str
+    pre: Raster
+
+
+def plot_registration(
+    post_im: ImageLike,
+    pre_im: ImageLike,
+    *,
+    before_im: ImageLike | None = None,
+    coarse_im: ImageLike | None = None,
+    valid: Validity = None,
+    window: Window | None = None,
+    sample: str = "",
+    dye: str = "",
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Plot post (magenta) over pre (green) for each step of the alignment; grey where they agree.
+
+    Parameters
+    ----------
+    post_im, pre_im : Raster or numpy.ndarray
+        Post-stain and **finally** aligned pre-stain image, shape ``(ny, nx)``.
+    before_im, coarse_im : Raster or numpy.ndarray, optional
+        Pre-stain image on the same canvas before the alignment and after the coarse step; each
+        one given adds a column.
+    valid : Raster, numpy.ndarray of bool, callable, optional
+        Where post and final pre have data; None: where neither is exactly 0.
+    window : tuple of slice, optional
+        Rows and columns to look at; None: all.
+    sample, dye : str
+        For the title.
+    save_path : str or Path, optional
+        Where to save the figure (PNG, SVG, PDF).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Upper row: the whole window, with the correlation of the two images; lower row: the
+        marked detail at full resolution.
+
+    Raises
+    ------
+    ParameterError
+        If the images or the file type cannot be used.
+    """
+    pair = image_pair(post_im, pre_im, window=window, valid=valid)
+    steps = [
+        _Step(title, image_raster(image, name, pair.post.shape))
+        for title, image, name in (
+            ("before alignment", before_im, "before_im"),
+            ("after coarse alignment", coarse_im, "coarse_im"),
+            ("final alignment", pair.pre, "pre_im"),
+        )
+        if image is not None
+    ]
+    detail = next(iter(textured_places(pair, 1, min(DETAIL_PX, *pair.shape))), None)
+    ny, nx = pair.shape
+    rows = 1 if detail is None else 2
+    column = WIDTH_IN / 3
+    height = min(4.0, column * ny / nx) + (column if rows == 2 else 0) + 0.9
+    with style():
+        figure = new_figure(
+            "post (magenta) over pre (green); grey where they agree",
+            sample=sample,
+            dye=dye,
+            height_in=height,
+            width_in=max(column * len(steps), 4.8),
+        )
+        grid = figure.subplots(rows, len(steps), squeeze=False)
+        _draw_whole(list(grid[0]), pair.post, steps, pair.window)
+        if detail is not None:
+            _draw_detail(list(grid[1]), pair.post, steps, detail.window)
+            for axes in grid[0]:
+                _mark(axes, detail.window, pair.window)
+        return finish(figure, save_path)
+
+
+def _draw_whole(axes: list[Axes], post: Raster, steps: list[_Step], window: Window) -> None:
+    shape = window[0].stop - window[0].start, window[1].stop - window[1].start
+    factor = display_factor(shape, MAX_PX)
+    reduced = overview(post, window, factor)
+    pres: list[Overview] = [overview(step.pre, window, factor) for step in steps]
+    limits = robust_limits(reduced.values), robust_limits(pres[-1].values)
+    for place, step, pre in zip(axes, steps, pres, strict=True):
+        place.imshow(colour_overlay(reduced.values, pre.values, *limits), extent=reduced.extent)
+        agreement = correlation(reduced.values, pre.values)
+        number = "no overlap" if agreement is None else f"correlation {agreement:.3f}"
+        place.set_title(f"{step.title}\n{number}", loc="left")
+        _frame(place)
+
+
+def _draw_detail(axes: list[Axes], post: Raster, steps: list[_Step], window: Window) -> None:
+    image = post.read(*window)
+    limits = robust_limits(image), robust_limits(steps[-1].pre.read(*window))
+    for place, step in zip(axes, steps, strict=True):
+        place.imshow(colour_overlay(image, step.pre.read(*window), *limits))
+        side = window[0].stop - window[0].start
+        place.set_title(f"marked detail, {side} px", loc="left")
+        _frame(place)
+
+
+def _mark(axes: Axes, detail: Window, window: Window) -> None:
+    y, x = (part.start - full.start for part, full in zip(detail, window, strict=True))
+    height, width = (part.stop - part.start for part in detail)
+    axes.add_patch(Rectangle((x, y), width, height, fill=False, color=ORANGE, linewidth=1.2))
+
+
+def _frame(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+class Registration(Diagnostic):
+    """The alignment as a whole: post over pre before, after the coarse and after the final step."""
+
+    name = "registration"
+    shows = (
+        "Post-stain (magenta) laid over pre-stain (green) before the alignment, after its coarse "
+        "step and in its final state; where both agree the picture is grey. The lower row enlarges "
+        "the marked square."
+    )
+    good = "In the last column the sample is grey throughout, with magenta only where microbes are."
+    bad = (
+        "Magenta and green outlines side by side in the last column, or a correlation that does "
+        "not rise from left to right. A piece that is only green was lost between the scans."
+    )
+    action = (
+        "Check that both scans show the same sample in the same orientation; then widen "
+        "angle_range, scale_min and scale_max, or max_translation."
+    )
+
+    def draw(self, view: PairView) -> Figure:
+        """Draw the three states of the alignment."""
+        return plot_registration(
+            view.post,
+            view.pre,
+            before_im=view.before,
+            coarse_im=view.coarse,
+            valid=view.valid,
+            window=view.window,
+            sample=view.sample,
+            dye=view.dye,
+        )
