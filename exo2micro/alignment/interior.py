@@ -3,10 +3,38 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from exo2micro.alignment.certificate import Certificate
+from exo2micro.alignment.certify import certify, significant
+from exo2micro.alignment.fit import Model, fit_correction
+from exo2micro.alignment.matching import CLUSTER_PX, MatchPlan, match_strangers, match_tiles
+from exo2micro.alignment.outline import sample_mask
+from exo2micro.alignment.overview import Overviews, make_overviews
+from exo2micro.alignment.search import feature_search
+from exo2micro.alignment.tiles import HELD_OUT_PERIOD, TileChoice, choose_tiles
 from exo2micro.alignment.transform import Transform
+from exo2micro.alignment.verify import VERIFY_OVERVIEW_PX, Verified, verify
 from exo2micro.raster import Raster
-from exo2micro.verdict import Verdict
+from exo2micro.verdict import Level, Verdict
+
+# Tile side per unit of `interior_blur_base`: 80 px at the default of 8.
+TILE_PER_BLUR = 10.0
+SMALLEST_TILE_PX = 32
+SMALLEST_SIDE_PER_TILE = 12.0
+CELLS = 480
+# Search range at full resolution; the overviews are right to a few pixels, or smooth deformation
+# of up to this size is left.
+FINAL_SEARCH_PX = 12
+# Overviews coarser than this are not followed by full resolution at once.
+LARGEST_JUMP = 12
+FINAL_TOLERANCE_PX = 6.0
+LAST_TOLERANCE_PX = 2.0
+TILES_FOR_HOMOGRAPHY = 24
+TILES_FOR_AFFINE = 12
+LEAST_TILES = 6
+FEATURE_OVERVIEW_PX = 1000.0
+CORRECTION_OVERVIEW_PX = 200.0
 
 
 @dataclass(frozen=True)
@@ -18,7 +46,7 @@ class InteriorSettings:
     interior_ecc : bool
         Refine by interior texture; off: keep the coarse alignment and only certify it.
     interior_blur_base : float
-        Finest tile pitch of the search: the smoothing scale, in pixels, that tiles start from.
+        A tenth of the side, in pixels, of the tiles that are matched; larger for little texture.
     interior_max_correction : float
         Largest correction beyond the coarse alignment, in pixels over the sample.
     interior_min_inlier_ratio : float
@@ -83,4 +111,172 @@ def refine_interior(
     InteriorResult
         Transform in raw pixels, certificate and verdict.
     """
-    raise NotImplementedError
+    overviews = make_overviews(post, pre, threads)
+    return refine_interior_overviews(*overviews, initial, settings, threads=threads)
+
+
+def refine_interior_overviews(
+    post: Overviews,
+    pre: Overviews,
+    initial: Transform,
+    settings: InteriorSettings,
+    *,
+    threads: int = 1,
+) -> InteriorResult:
+    """Do what `refine_interior` does on overviews that are at hand."""
+    messages: list[str] = []
+    metrics: dict[str, Any] = {}
+    verdicts = []
+    transform = initial
+    size = tile_size(post, pre, settings)
+    if settings.interior_ecc:
+        start = _start(post, pre, initial, threads)
+        if start is None:
+            messages.append("no interior texture supports the coarse alignment; it was kept")
+        else:
+            fitted = _refine(post, pre, start.transform, size, metrics, threads)
+            transform = fitted or start.transform
+            verdicts.append(_limits(post, initial, transform, metrics, settings))
+            if verdicts[-1].level is not Level.PASS and metrics["correction_px"] > (
+                settings.interior_max_correction
+            ):
+                transform = initial
+    else:
+        messages.append("interior refinement is off; the coarse alignment was kept")
+    choice = choose_tiles(post, pre, transform, size=size, cells=CELLS)
+    certificate = certify(
+        post,
+        pre,
+        transform,
+        choice.centres[choice.held_out],
+        MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
+        spacing_px=choice.cell_px * np.sqrt(HELD_OUT_PERIOD),
+        threads=threads,
+    )
+    metrics["tile_px"] = size
+    verdict = Verdict.worst([certificate.verdict, *verdicts])
+    return InteriorResult(transform, certificate, verdict, metrics, tuple(messages))
+
+
+def tile_size(post: Overviews, pre: Overviews, settings: InteriorSettings) -> int:
+    """Return the tile side in pixels: ten times `interior_blur_base`, less for small images."""
+    smallest = min(*post.raster.shape, *pre.raster.shape)
+    side = min(TILE_PER_BLUR * settings.interior_blur_base, smallest / SMALLEST_SIDE_PER_TILE)
+    return max(SMALLEST_TILE_PX, int(side / CLUSTER_PX) * CLUSTER_PX)
+
+
+def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) -> Verified | None:
+    """Return the initial alignment refined on overviews, by features if need be, or None."""
+    for rounds in (1, 2):
+        checked = verify(post, pre, initial, rounds=rounds, threads=threads)
+        if checked.accepted and (checked.clear or rounds == 2):
+            return checked
+    level = max(i.factor_for(FEATURE_OVERVIEW_PX) for i in (post, pre))
+    for found in feature_search(post.at(level), pre.at(level)):
+        checked = verify(post, pre, found.transform.unscaled(level, level), threads=threads)
+        if checked.accepted:
+            return checked
+    return None
+
+
+def _refine(
+    post: Overviews,
+    pre: Overviews,
+    start: Transform,
+    size: int,
+    metrics: dict[str, Any],
+    threads: int,
+) -> Transform | None:
+    """Return the alignment that the tiles outside the certificate's fit best, None if too few."""
+    transform = start
+    if post.base_factor > 1 and post.factor_for(VERIFY_OVERVIEW_PX) > LARGEST_JUMP:
+        factor = post.base_factor
+        choice = choose_tiles(post, pre, transform, size=size, cells=CELLS, factor=factor)
+        corrected = _correct(
+            post.level(factor),
+            pre.level(factor),
+            transform.scaled(factor, factor),
+            choice,
+            MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
+            {},
+            threads,
+        )
+        if corrected is not None:
+            transform = corrected.unscaled(factor, factor)
+    choice = choose_tiles(post, pre, transform, size=size, cells=CELLS)
+    for plan in (
+        MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
+        MatchPlan(size, search=1, steps=3),
+    ):
+        corrected = _correct(post.raster, pre.raster, transform, choice, plan, metrics, threads)
+        if corrected is None:
+            return None
+        transform = corrected
+    return transform
+
+
+def _correct(
+    post: Raster,
+    pre: Raster,
+    transform: Transform,
+    choice: TileChoice,
+    plan: MatchPlan,
+    metrics: dict[str, Any],
+    threads: int,
+) -> Transform | None:
+    """Return the alignment corrected by one matching of the tiles that may be fitted."""
+    centres = choice.centres[~choice.held_out]
+    found = match_tiles(post, pre, transform, centres, plan, threads=threads)
+    strangers = match_strangers(post, pre, transform, centres, plan, threads=threads)
+    kept = found.select(significant(found, strangers))
+    model: Model = "homography"
+    if len(kept.centres) < TILES_FOR_HOMOGRAPHY:
+        model = "affine" if len(kept.centres) >= TILES_FOR_AFFINE else "similarity"
+    if len(kept.centres) < LEAST_TILES:
+        return None
+    tolerance = FINAL_TOLERANCE_PX if plan.search > 1 else LAST_TOLERANCE_PX
+    correction = fit_correction(kept, model, tolerance_px=tolerance)
+    if correction is None or correction.support < LEAST_TILES:
+        return None
+    inside = kept.select(correction.inliers)
+    metrics |= {
+        "model": model,
+        "fit_tiles": len(centres),
+        "fit_tiles_significant": len(kept.centres),
+        "fit_inliers": correction.support,
+        "fit_excess_px": correction.excess_px,
+        "fit_tile_precision_px": float(np.median(inside.precisions)),
+    }
+    return transform @ correction.transform
+
+
+def _limits(
+    post: Overviews,
+    initial: Transform,
+    transform: Transform,
+    metrics: dict[str, Any],
+    settings: InteriorSettings,
+) -> Verdict:
+    """Return CHECK where the correction or the inliers break a limit."""
+    ny, nx = post.raster.shape
+    factor = post.factor_for(CORRECTION_OVERVIEW_PX)
+    rows, cols = np.nonzero(sample_mask(post.at(factor)))
+    points = np.column_stack([cols, rows]) * factor + (factor - 1) / 2
+    points = points[(points < (nx, ny)).all(axis=1)]
+    moved = np.hypot(*(transform(points) - initial(points)).T)
+    metrics["correction_px"] = float(np.quantile(moved, 0.95)) if len(moved) else 0.0
+    if metrics["correction_px"] > settings.interior_max_correction:
+        return Verdict.check(
+            f"the interior asks for a correction of {metrics['correction_px']:.0f} px, more than "
+            f"interior_max_correction {settings.interior_max_correction:g}; the coarse alignment "
+            "was kept"
+        )
+    if "fit_inliers" not in metrics:
+        return Verdict.check("too few tiles match at full resolution; overviews were used")
+    ratio = metrics["fit_inliers"] / metrics["fit_tiles_significant"]
+    if ratio < settings.interior_min_inlier_ratio:
+        return Verdict.check(
+            f"only {100 * ratio:.0f} % of the matched tiles agree on one mapping, less than "
+            f"interior_min_inlier_ratio {settings.interior_min_inlier_ratio:g}"
+        )
+    return Verdict()

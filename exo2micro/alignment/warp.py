@@ -185,9 +185,7 @@ class WarpedRaster(Raster):
         return np.ascontiguousarray(filtered[inner, inner])
 
 
-def _inside(
-    x: "NDArray[np.float64]", y: "NDArray[np.float64]", shape: tuple[int, int]
-) -> Mask:
+def _inside(x: "NDArray[np.float64]", y: "NDArray[np.float64]", shape: tuple[int, int]) -> Mask:
     """Return which points lie between the outermost pixel centres of the source."""
     ny, nx = shape
     valid: Mask = (x >= -EDGE_TOLERANCE_PX) & (x <= nx - 1 + EDGE_TOLERANCE_PX)

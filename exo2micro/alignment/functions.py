@@ -1,0 +1,186 @@
+"""Public functions on plain arrays or rasters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from exo2micro._typing import Image
+from exo2micro.alignment.certificate import Certificate
+from exo2micro.alignment.coarse import CoarseResult, CoarseSettings, coarse_align_overviews
+from exo2micro.alignment.interior import (
+    InteriorResult,
+    InteriorSettings,
+    refine_interior,
+    refine_interior_overviews,
+)
+from exo2micro.alignment.overview import make_overviews
+from exo2micro.alignment.search import grid_search, search_texture
+from exo2micro.alignment.transform import Transform
+from exo2micro.errors import RegistrationError
+from exo2micro.raster import Raster, as_raster
+from exo2micro.verdict import Verdict
+
+PHASE_OVERVIEW_PX = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """A certified alignment of a pair.
+
+    Attributes
+    ----------
+    transform : Transform
+        Post to pre, raw pixels.
+    certificate : Certificate
+        What held-out tiles say about it.
+    verdict : Verdict
+        The worst of coarse search, fit and certificate.
+    coarse : CoarseResult
+        Stage 2.
+    interior : InteriorResult
+        Stage 3.
+    """
+
+    transform: Transform
+    certificate: Certificate
+    verdict: Verdict
+    coarse: CoarseResult
+    interior: InteriorResult
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What a user should know, in words."""
+        return (*self.coarse.messages, *self.interior.messages)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """JSON values of both stages."""
+        return {"coarse": self.coarse.metrics, "interior": self.interior.metrics}
+
+
+def align(
+    post: Raster | Image,
+    pre: Raster | Image,
+    *,
+    coarse: CoarseSettings | None = None,
+    interior: InteriorSettings | None = None,
+    threads: int = 1,
+) -> Alignment:
+    """Find, refine and certify the mapping from post to pre.
+
+    Parameters
+    ----------
+    post, pre : Raster or numpy.ndarray
+        The images, shape ``(ny, nx)`` each; the shapes may differ.
+    coarse : CoarseSettings, optional
+        Search range of stage 2.
+    interior : InteriorSettings, optional
+        Limits of stage 3.
+    threads : int
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    Alignment
+        ``alignment.transform`` maps ``(x, y)`` post points to pre points;
+        ``alignment.verdict`` says how far to trust it.
+    """
+    overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
+    first = coarse_align_overviews(*overviews, coarse or CoarseSettings(), threads=threads)
+    second = refine_interior_overviews(
+        *overviews, first.transform, interior or InteriorSettings(), threads=threads
+    )
+    verdict = Verdict.worst([first.verdict, second.verdict])
+    return Alignment(second.transform, second.certificate, verdict, first, second)
+
+
+def register_highorder(
+    post: Raster | Image,
+    pre: Raster | Image,
+    *,
+    threads: int = 1,
+    **settings: Any,  # noqa: ANN401 - the fields of CoarseSettings
+) -> CoarseResult:
+    """Run the coarse alignment (stage 2) on arrays; keywords are those of `CoarseSettings`."""
+    overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
+    return coarse_align_overviews(*overviews, CoarseSettings(**settings), threads=threads)
+
+
+def refine_interior_sift(
+    post: Raster | Image,
+    pre: Raster | Image,
+    initial: Transform | None = None,
+    *,
+    threads: int = 1,
+    **settings: Any,  # noqa: ANN401 - the fields of InteriorSettings
+) -> InteriorResult:
+    """Run the interior refinement (stage 3) on arrays; keywords are those of `InteriorSettings`.
+
+    Parameters
+    ----------
+    post, pre : Raster or numpy.ndarray
+        The images, shape ``(ny, nx)``.
+    initial : Transform, optional
+        Post to pre; the identity where pre is aligned already.
+    threads : int
+        Threads; the result does not depend on it.
+    """
+    return refine_interior(
+        _checked(post, "post"),
+        _checked(pre, "pre"),
+        initial or Transform.identity(),
+        InteriorSettings(**settings),
+        threads=threads,
+    )
+
+
+refine_interior_ecc = refine_interior_sift
+
+
+def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Transform:
+    """Return the pure shift between two images, right to about a pixel of a 400 px overview.
+
+    Parameters
+    ----------
+    post, pre : Raster or numpy.ndarray
+        The images, shape ``(ny, nx)``.
+
+    Returns
+    -------
+    Transform
+        A translation, post to pre.
+
+    Raises
+    ------
+    RegistrationError
+        If an image is blank.
+    """
+    pair = make_overviews(_checked(post, "post"), _checked(pre, "pre"), 1)
+    factor = max(image.factor_for(PHASE_OVERVIEW_PX) for image in pair)
+    textures = [search_texture(image.at(factor), edges=True) for image in pair]
+    found = grid_search(textures[0], textures[1], [0.0], [1.0], keep=1)
+    if not found:
+        msg = "images of one brightness cannot be registered: look at the raw files"
+        raise RegistrationError(msg)
+    return found[0].transform.unscaled(factor, factor)
+
+
+def _checked(image: Raster | Image, name: str) -> Raster:
+    """Return the image as a raster, or raise RegistrationError if it cannot be aligned at all."""
+    if not isinstance(image, Raster):
+        image = np.asarray(image)
+        if image.ndim != 2:
+            msg = f"{name} must be one channel, shape (ny, nx), got shape {image.shape}"
+            raise RegistrationError(msg)
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            msg = f"{name} holds NaN or infinity: replace them, for example with numpy.nan_to_num"
+            raise RegistrationError(msg)
+    raster = as_raster(image)
+    if min(raster.shape) < SMALLEST_IMAGE_PX:
+        msg = f"{name} must be at least {SMALLEST_IMAGE_PX} px wide and high, got {raster.shape}"
+        raise RegistrationError(msg)
+    return raster
+
+
+SMALLEST_IMAGE_PX = 64

@@ -1,0 +1,158 @@
+"""Verification: whether the texture of the images supports a hypothesis better than chance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from exo2micro.alignment.fit import Correction, Model, fit_correction
+from exo2micro.alignment.matching import MatchPlan, TileMatches, match_strangers, match_tiles
+from exo2micro.alignment.overview import Overviews
+from exo2micro.alignment.tiles import choose_tiles
+from exo2micro.alignment.transform import Transform
+
+# Overview side on which hypotheses are verified.
+VERIFY_OVERVIEW_PX = 640
+TILE_PX = 48
+CELLS = 110
+# First round: reaches what the search grid leaves open. Second round: sub-pixel.
+WIDE = MatchPlan(TILE_PX, search=14, steps=0)
+NARROW = MatchPlan(TILE_PX, search=4, steps=4)
+WIDE_TOLERANCE_PX = 3.0
+NARROW_TOLERANCE_PX = 1.5
+# A match counts if it is better than this part of the matches with strangers.
+NULL_QUANTILE = 0.98
+# Smallest number of tiles that agree, and how far, in Poisson sigmas, above what strangers give.
+LEAST_SUPPORT = 8
+SUPPORT_SIGMAS = 5.0
+# A hypothesis supported by this part of the tiles needs no comparison with others.
+CLEAR_FRACTION = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Verified:
+    """A hypothesis after verification.
+
+    Attributes
+    ----------
+    transform : Transform
+        Refined, full-resolution pixels.
+    support : int
+        Tiles that are significant and agree with one affine correction.
+    chance : int
+        The same for tiles matched with strangers.
+    tiles : int
+        Tiles that were tried.
+    disagreement_px : float
+        Median residual of the supporting tiles in full-resolution pixels.
+    """
+
+    transform: Transform
+    support: int
+    chance: int
+    tiles: int
+    disagreement_px: float
+
+    @property
+    def fraction(self) -> float:
+        """Part of the tiles that support the hypothesis."""
+        return self.support / max(1, self.tiles)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the support is beyond what strangers give."""
+        limit = self.chance + SUPPORT_SIGMAS * float(np.sqrt(self.chance + 1.0))
+        return self.support >= max(LEAST_SUPPORT, limit)
+
+    @property
+    def clear(self) -> bool:
+        """Whether no other hypothesis need be looked at."""
+        return self.accepted and self.fraction >= CLEAR_FRACTION
+
+
+def verify(
+    post: Overviews, pre: Overviews, transform: Transform, *, rounds: int = 2, threads: int
+) -> Verified:
+    """Refine a hypothesis on overviews and count the tiles that support it.
+
+    Parameters
+    ----------
+    post, pre : Overviews
+        The images.
+    transform : Transform
+        The hypothesis, post to pre, full-resolution pixels.
+    rounds : int
+        1 skips the wide round, for a hypothesis that is right to a few overview pixels.
+    threads : int
+        Threads; the result does not depend on it.
+    """
+    factor = max(post.factor_for(VERIFY_OVERVIEW_PX), pre.factor_for(VERIFY_OVERVIEW_PX))
+    current = transform
+    if rounds > 1:
+        wide = _round(post, pre, current, factor, WIDE, "similarity", WIDE_TOLERANCE_PX, threads)
+        if wide is not None and wide.correction.support >= LEAST_SUPPORT // 2:
+            current = wide.transform
+    narrow = _round(post, pre, current, factor, NARROW, "affine", NARROW_TOLERANCE_PX, threads)
+    if narrow is None:
+        return Verified(transform, 0, 0, 0, float("inf"))
+    return Verified(
+        narrow.transform,
+        narrow.correction.support,
+        narrow.chance,
+        narrow.tiles,
+        narrow.disagreement_px * factor,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """Outcome of one round of matching on overviews."""
+
+    transform: Transform
+    correction: Correction
+    chance: int
+    tiles: int
+    disagreement_px: float
+
+
+def _round(
+    post: Overviews,
+    pre: Overviews,
+    transform: Transform,
+    factor: int,
+    plan: MatchPlan,
+    model: Model,
+    tolerance_px: float,
+    threads: int,
+) -> _Round | None:
+    """Match tiles and strangers on one level and fit a correction, None without support."""
+    choice = choose_tiles(post, pre, transform, size=plan.size, cells=CELLS, factor=factor)
+    if len(choice.centres) < LEAST_SUPPORT:
+        return None
+    here, there = post.level(factor), pre.level(factor)
+    small = transform.scaled(factor, factor)
+    found = match_tiles(here, there, small, choice.centres, plan, threads=threads)
+    strangers = match_strangers(here, there, small, choice.centres, plan, threads=threads)
+    threshold = float(np.quantile(strangers.scores, NULL_QUANTILE))
+    significant = found.select(found.usable & (found.scores > threshold))
+    correction = fit_correction(significant, model, tolerance_px=tolerance_px, floor_px=0.05)
+    if correction is None or not correction.support:
+        return None
+    chance = _support(strangers, len(significant.centres), model, tolerance_px)
+    kept = significant.select(correction.inliers)
+    residual = correction.transform(kept.centres) - (kept.centres + kept.shifts)
+    corrected = (small @ correction.transform).unscaled(factor, factor)
+    return _Round(
+        corrected,
+        correction,
+        chance,
+        len(choice.centres),
+        float(np.median(np.hypot(*residual.T))),
+    )
+
+
+def _support(strangers: TileMatches, count: int, model: Model, tolerance_px: float) -> int:
+    """Return the inliers that the best `count` strangers give."""
+    usable = strangers.select(strangers.usable)
+    best = usable.select(np.argsort(-usable.scores, kind="stable")[:count])
+    correction = fit_correction(best, model, tolerance_px=tolerance_px, floor_px=0.05)
+    return correction.support if correction else 0
