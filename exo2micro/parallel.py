@@ -144,14 +144,7 @@ def run_task(
     """Run one pair of a batch; an error becomes a result."""
     try:
         return SampleDye(sample, dye, **options).run(**call)
-    except (
-        Exo2microError,
-        OSError,
-        MemoryError,
-        ArithmeticError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except Exception as error:
         logger.exception("%s / %s failed", sample, dye)
         return {
             "sample": sample,

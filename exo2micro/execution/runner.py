@@ -173,16 +173,20 @@ class StageRunner:
         products = {(p.name, p.label): p for p in output.products}
         for name, label in stage.checkpoints(self.request.params):
             record = self.describe(stage, output, upstream, name, label)
-            record = replace(record, seconds=time.perf_counter() - started)
             if failed:
                 records.append(self.store.withhold(record))
                 if self.request.keep_failed and (name, label) in products:
                     kept = replace(record, label=failed_label(label))
-                    self.store.write(kept, products[name, label], formats, threads=self.threads)
+                    self._write_one(kept, products[name, label], formats, started)
             else:
                 product: Product = products[name, label]
-                records.append(self.store.write(record, product, formats, threads=self.threads))
+                records.append(self._write_one(record, product, formats, started))
         return tuple(records)
+
+    def _write_one(
+        self, record: Record, product: Product, formats: Sequence[str], started: float
+    ) -> Record:
+        return self.store.write(record, product, formats, threads=self.threads, started=started)
 
     def describe(
         self,

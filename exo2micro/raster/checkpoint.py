@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,12 +114,19 @@ class CheckpointStore:
         raise CheckpointError(msg)
 
     def write(
-        self, record: Record, product: Product, formats: Sequence[str], *, threads: int
+        self,
+        record: Record,
+        product: Product,
+        formats: Sequence[str],
+        *,
+        threads: int,
+        started: float | None = None,
     ) -> Record:
         """Write a checkpoint's files and its record, and return the complete record.
 
         The record comes first: a file that does not match its record is made anew by the next run,
-        while a file without a record would belong to nobody.
+        while a file without a record would belong to nobody. `started` is the reading of
+        `time.perf_counter` when work on the checkpoint began.
 
         Raises
         ------
@@ -135,7 +143,12 @@ class CheckpointStore:
                 for kind, target in targets.items()
             }
             metrics = product.summary() if product.summary else {}
-            complete = replace(record, files=stamps, metrics={**record.metrics, **metrics})
+            complete = replace(
+                record,
+                files=stamps,
+                metrics={**record.metrics, **metrics},
+                seconds=time.perf_counter() - started if started is not None else 0.0,
+            )
             complete.write(self.paths.record(record.base, record.suffix))
             for kind, target in targets.items():
                 publish(temporaries[kind], target)

@@ -19,7 +19,7 @@ from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.quality import DQ, header_cards
 from exo2micro.subtraction.sampling import sample_pairs
 from exo2micro.subtraction.scale import ScaleEstimate, active_estimators, estimate_scales
-from exo2micro.subtraction.statistics import DifferenceTally
+from exo2micro.subtraction.tally import DifferenceTally
 from exo2micro.verdict import Verdict
 
 
@@ -123,7 +123,7 @@ def estimate_from(description: Mapping[str, Any]) -> ScaleEstimate:
 
 
 def _product(difference: DifferenceRaster, label: str, estimate: ScaleEstimate) -> Product:
-    tally = DifferenceTally()
+    tally = DifferenceTally(difference.shape[0] * difference.shape[1])
     window = difference.quality.post_window or (
         slice(0, difference.shape[0]),
         slice(0, difference.shape[1]),
