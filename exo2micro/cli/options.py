@@ -1,0 +1,144 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from exo2micro.cli.terminal import Terminal
+from exo2micro.defaults import PARAMETER_REGISTRY, unknown_name_message
+from exo2micro.errors import ParameterError
+from exo2micro.parameter import Value
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMATS = ("tiff", "fits", "both")
+
+
+def stacked(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return one decorator that applies several, in the order in which ``--help`` shows them."""
+
+    def apply(function: Command) -> Command:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def speaking(*, logs_warnings: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Hand a command its `Terminal` and give it ``--json``, ``-v`` and ``-q``.
+
+    Parameters
+    ----------
+    logs_warnings : bool, optional
+        False for a command whose result repeats the library's warnings.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        def command(**kwargs: Any) -> Any:  # noqa: ANN401
+            terminal = click.get_current_context().find_object(Terminal) or Terminal()
+            terminal.verbosity += kwargs.pop("verbose") - kwargs.pop("quiet")
+            terminal.json = kwargs.pop("as_json")
+            with terminal.logging(shows_warnings=logs_warnings):
+                return function(terminal, **kwargs)
+
+        command = update_wrapper(command, function)
+        return stacked(AS_JSON, VERBOSE, QUIET)(command)
+
+    return decorate
+
+
+AS_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Write the result as one JSON document to stdout."
+)
+VERBOSE = click.option(
+    "-v", "--verbose", count=True, help="Say more; twice shows details and tracebacks."
+)
+QUIET = click.option("-q", "--quiet", count=True, help="Show no progress and no warnings.")
+
+raw_dir = click.option(
+    "--raw-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("raw"),
+    show_default=True,
+    help="Folder of the scans, one folder per sample in it.",
+)
+output_dir = click.option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("processed"),
+    show_default=True,
+    help="Folder of the results.",
+)
+folders = stacked(raw_dir, output_dir)
+selection = stacked(
+    click.option(
+        "--sample", "--samples", "samples", multiple=True, help="Only this one; repeat for more."
+    ),
+    click.option("--dye", "--dyes", "dyes", multiple=True, help="Only this dye; repeat for more."),
+)
+settings = click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=lambda _ctx, _param, texts: parse_settings(texts),
+    help='Set a parameter; repeat for more. "off" is no value. `exo2micro params` lists them.',
+)
+stages = stacked(
+    click.option("--from-stage", type=click.IntRange(min=1), help="Compute anew from this stage."),
+    click.option("--to-stage", type=click.IntRange(min=1), help="Stop after this stage."),
+    click.option("--force", is_flag=True, help="Compute everything anew, whatever is valid."),
+    click.option(
+        "--force-run",
+        is_flag=True,
+        help="Run although the pre-flight check expects too little memory or disk.",
+    ),
+    click.option(
+        "--keep-failed",
+        is_flag=True,
+        help="Write the difference even if it cannot be trusted; name and header say so.",
+    ),
+)
+checkpoint_format = click.option(
+    "--format",
+    "checkpoint_format",
+    type=click.Choice(FORMATS),
+    default="tiff",
+    show_default=True,
+    help="Format of the aligned images; the difference is always written as TIFF and FITS.",
+)
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads to use; by default one per core up to eight. No result depends on it.",
+)
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Value]:
+    """Return the parameter values of ``name=value`` texts.
+
+    Raises
+    ------
+    click.BadParameter
+        For a text without ``=``, an unknown name or a value that is not allowed.
+    """
+    values: dict[str, Value] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            msg = f"expected NAME=VALUE, got {text!r}; for example --set boundary_width=20"
+            raise click.BadParameter(msg)
+        if name not in PARAMETER_REGISTRY:
+            raise click.BadParameter(unknown_name_message(name, PARAMETER_REGISTRY))
+        row = PARAMETER_REGISTRY[name]
+        try:
+            values[name] = row.parse(value)
+        except ParameterError:
+            msg = f"{name} must be {row.rule}, got {value!r}"
+            raise click.BadParameter(msg) from None
+    return values
