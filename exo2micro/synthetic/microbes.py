@@ -31,6 +31,8 @@ _CACHED_TILES = 2048
 _ROD_SHARE = 0.42
 _FILAMENT_SHARE = 0.06
 _PEAK_SPREAD = 0.55
+_EVENING = 2.5
+_LEAST_POWER = 0.4
 _DEBRIS_LIGHT = 4.0
 """Height of debris over the full scale, so that its core is saturated."""
 
@@ -51,7 +53,7 @@ class Microbes:
 
     def __init__(self, spec: PairSpec, weights: CellWeights) -> None:
         self.spec = spec
-        self._weights = weights
+        self._cell_weights = weights
         self._factor: float | None = None
         self._tiles: OrderedDict[tuple[int, int], Bodies] = OrderedDict()
         self._lock = threading.Lock()
@@ -78,6 +80,11 @@ class Microbes:
         """Return the microbes of a post tile and of its eight neighbours."""
         steps = (-1, 0, 1)
         return np.concatenate([self.tile(row + i, column + j) for i in steps for j in steps])
+
+    def _weights(self, row: int, column: int) -> FloatImage:
+        """Return the cell weights, evened out where crowded slides leave no room for clusters."""
+        power = max(1.0 - _EVENING * self.spec.coverage, _LEAST_POWER)
+        return np.asarray(self._cell_weights(row, column) ** np.float32(power), np.float32)
 
     def _make(self, row: int, column: int, factor: float) -> Bodies:
         weights = self._weights(row, column).ravel().astype(np.float64)

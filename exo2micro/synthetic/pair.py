@@ -120,9 +120,7 @@ def make_pair(spec: PairSpec) -> SyntheticPair:
     pre = SyntheticRaster(
         spec, spec.full_pre_shape, sample.pre_light, spec.pre_pedestal, PRE_STREAM
     )
-    post = SyntheticRaster(
-        spec, spec.shape, lambda i, j: sample.post_tile(i, j).light, spec.pedestal, POST_STREAM
-    )
+    post = SyntheticRaster(spec, spec.shape, sample.post_light, spec.pedestal, POST_STREAM)
     return SyntheticPair(spec, post, pre, Truth(spec, sample, post))
 
 

@@ -177,6 +177,8 @@ class RockMaker:
             angle = np.pi * draws[2]
             wave = 2 * np.pi / (7 + 9 * draws[3])
             x, y = window.full_points()
+            if self.period:
+                x, y = x % self.period, y % self.period
             phase = (wave * np.cos(angle))[owner] * (x + 0.2 * warp_x)
             phase += (wave * np.sin(angle))[owner] * (y + 0.2 * warp_y)
             texture += _MINERALS[classes, 3][owner] * np.sin(phase)

@@ -1,7 +1,5 @@
 """The sample under the microscope: the light that reaches each pixel of both images."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,26 +20,6 @@ _DEBRIS_LEVEL = 0.02
 """Debris counts as present where its light exceeds this part of the rock's mean brightness."""
 
 Grid = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class PostTile:
-    """The layers of one 256 x 256 tile of the post image.
-
-    Attributes
-    ----------
-    light : numpy.ndarray of float32
-        All light in counts: background, microbes and debris; no pedestal.
-    background : numpy.ndarray of float32
-        Light of the rock and the slide alone.
-    microbes, debris : numpy.ndarray of bool
-        Footprints.
-    """
-
-    light: FloatImage
-    background: FloatImage
-    microbes: Mask
-    debris: Mask
 
 
 class Sample:
@@ -75,18 +53,22 @@ class Sample:
             light *= self._illumination(x, y, self.spec.full_pre_shape)
         return light
 
-    def post_tile(self, row: int, column: int) -> PostTile:
-        """Return the layers of a tile of the post image."""
-        background = self.post_background(row, column)
-        origin, shape = (row * TILE, column * TILE), (TILE, TILE)
-        light, microbes = draw(self.microbes.around(row, column), origin, shape)
-        light += background
-        debris = np.zeros(shape, np.bool_)
+    def post_light(self, row: int, column: int) -> FloatImage:
+        """Return all light of a tile of the post image, counts, no pedestal."""
+        light = self.post_background(row, column)
+        light += self.microbe_layers(row, column)[0]
         if self.debris.size:
-            dirt, _ = draw(self.debris, origin, shape)
-            debris = dirt > _DEBRIS_LEVEL * self.spec.rock_brightness
-            light += dirt
-        return PostTile(light, background, microbes, debris)
+            light += self.debris_layers(row, column)[0]
+        return light
+
+    def microbe_layers(self, row: int, column: int) -> tuple[FloatImage, Mask]:
+        """Return light and footprint of the microbes on a tile of the post image."""
+        return draw(self.microbes.around(row, column), (row * TILE, column * TILE), (TILE, TILE))
+
+    def debris_layers(self, row: int, column: int) -> tuple[FloatImage, Mask]:
+        """Return light of the debris on a tile of the post image, and where it can be noticed."""
+        light, _ = draw(self.debris, (row * TILE, column * TILE), (TILE, TILE))
+        return light, light > _DEBRIS_LEVEL * self.spec.rock_brightness
 
     def post_background(self, row: int, column: int) -> FloatImage:
         """Return ``ratio * B(M(x, y))`` of a tile of the post image, counts, no pedestal."""

@@ -1,5 +1,6 @@
 """Everything known about a synthetic pair."""
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,9 @@ from exo2micro.synthetic.sample import Sample
 from exo2micro.synthetic.spec import PairSpec
 from exo2micro.synthetic.tiles import collect, fill_window, tile_points
 
-_RATIO_SAMPLES = 600
+_RATIO_PIXELS = 4_000_000
+_RATIO_BAND = 128
+_ROUGH_EDGE_PIXELS = 64_000_000
 _BOOL = np.dtype(np.bool_)
 
 PointTest = Callable[[NDArray[np.float64], NDArray[np.float64]], Mask]
@@ -63,15 +66,24 @@ class Truth:
 
     @cached_property
     def scale(self) -> float:
-        """Median local ratio over the overlap: exact if constant, else from 600 x 600 points."""
+        """Median local ratio over the overlap.
+
+        Exact if the ratio is constant. Else the median over pixels of `overlap_mask`: every pixel
+        up to 4 Mpx, an even grid of 4 million beyond; above 64 Mpx the roughness of the rock's
+        edge is left out.
+        """
         if self._sample.has_constant_ratio:
             return self.spec.ratio
         ny, nx = self.spec.shape
-        x, y = np.meshgrid(
-            np.linspace(0, nx - 1, min(nx, _RATIO_SAMPLES)),
-            np.linspace(0, ny - 1, min(ny, _RATIO_SAMPLES)),
-        )
-        return float(np.median(self._sample.ratio(x, y)[self._sample.in_outline(x, y)]))
+        step = max(1, math.ceil(math.sqrt(ny * nx / _RATIO_PIXELS)))
+        is_small = ny * nx <= _ROUGH_EDGE_PIXELS
+        in_overlap = self._sample.in_overlap if is_small else self._sample.in_outline
+        ratios = []
+        for start in range(0, ny, _RATIO_BAND * step):
+            y, x = np.mgrid[start : min(start + _RATIO_BAND * step, ny) : step, 0:nx:step]
+            x, y = x.astype(np.float64), y.astype(np.float64)
+            ratios.append(self._sample.ratio(x, y)[in_overlap(x, y)])
+        return float(np.median(np.concatenate(ratios)))
 
     @property
     def offset(self) -> float:
@@ -112,11 +124,11 @@ class Truth:
 
     def microbe_mask(self, rows: slice | None = None, cols: slice | None = None) -> Mask:
         """Return where a microbe has at least a fifth of its peak."""
-        return self._plane(lambda i, j: self._sample.post_tile(i, j).microbes, rows, cols, _BOOL)
+        return self._plane(lambda i, j: self._sample.microbe_layers(i, j)[1], rows, cols, _BOOL)
 
     def debris_mask(self, rows: slice | None = None, cols: slice | None = None) -> Mask:
         """Return where debris adds light that can be noticed."""
-        return self._plane(lambda i, j: self._sample.post_tile(i, j).debris, rows, cols, _BOOL)
+        return self._plane(lambda i, j: self._sample.debris_layers(i, j)[1], rows, cols, _BOOL)
 
     def sample_mask(self, rows: slice | None = None, cols: slice | None = None) -> Mask:
         """Return where the post image shows rock."""
