@@ -106,16 +106,10 @@ def load_image_pair(
     """
     files = find_pair(sample_folder(raw_dir, sample), dye)
     post, pre = (open_raw(paths[0], page) for paths in (files.post, files.pre))
-    for image in (post, pre):
-        check_size(image.shape, image.path)
-    figures = [measure_channels(image) for image in (post, pre)]
-    for image, measured in zip((post, pre), figures, strict=True):
-        _check_not_blank(image, measured)
-    source = f"{post.path} and {pre.path}"
-    choice = choose_channel(figures[0], figures[1], channel, source)
+    choice = _choose_channel(post, pre, channel)
     rasters = post.channel(choice.post_index), pre.channel(choice.pre_index)
     for raster in rasters:
-        check_content(raster, raster.image.path, raster.image.saturation_level)
+        check_content(raster, _place_of(raster), raster.image.saturation_level)
     warnings = (*choice.warnings, *_image_warnings(post, pre))
     for text in warnings:
         logger.warning("%s %s: %s", sample, dye, text)
@@ -140,6 +134,24 @@ def sample_folder(raw_dir: str | Path, sample: str) -> Path:
         msg = f"no sample {sample!r} in {raw_dir}{hint}; samples there: {known}"
         raise RawFileNotFoundError(msg)
     return folder
+
+
+def _choose_channel(post: RawImage, pre: RawImage, channel: int | str | None) -> ChannelChoice:
+    """Measure both images and choose one channel; tiny and blank images are refused first."""
+    for image in (post, pre):
+        check_size(image.shape, image.path)
+    figures = [measure_channels(image) for image in (post, pre)]
+    for image, measured in zip((post, pre), figures, strict=True):
+        _check_not_blank(image, measured)
+    return choose_channel(figures[0], figures[1], channel, f"{post.path} and {pre.path}")
+
+
+def _place_of(raster: ChannelRaster) -> str:
+    """Return how messages call a channel: its file, and its name in a colour image."""
+    image = raster.image
+    if len(image.channel_names) == 1:
+        return str(image.path)
+    return f"the {image.channel_names[raster.index]} channel of {image.path}"
 
 
 def _check_not_blank(image: RawImage, figures: tuple[ChannelFigures, ...]) -> None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exo2micro.errors import RawFileNotFoundError, RawPairingError
+from exo2micro.errors import RawFileNotFoundError, RawPairingError, RawReadError
 from exo2micro.raw.naming import RawName, Role, name_ends_with_dye, parse_raw_name
 from exo2micro.raw.readers import raw_suffixes
 
@@ -119,6 +119,8 @@ def classify_raw_files(folder: str | Path) -> RawFolder:
     ------
     RawFileNotFoundError
         If the folder does not exist.
+    RawReadError
+        If it may not be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -195,7 +197,11 @@ def find_pair(folder: str | Path, dye: str) -> DyeFiles:
 
 def list_visible(folder: Path) -> list[Path]:
     """Return the entries of a folder, hidden ones left out, sorted by name."""
-    return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_by_name)
+    try:
+        return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=_by_name)
+    except PermissionError as error:
+        msg = f"{folder} may not be listed (permission denied); give yourself the right to read it"
+        raise RawReadError(msg) from error
 
 
 def has_raw_suffix(path: Path) -> bool:

@@ -76,7 +76,9 @@ def check_supported(path: Path, plane: TiffPlane) -> None:
     photometric = _name_of(tifffile.PHOTOMETRIC, page.photometric)
     compression = _name_of(tifffile.COMPRESSION, page.compression)
     problem = ""
-    if photometric in {"PALETTE", "SEPARATED", "CFA", "CIELAB", "ICCLAB", "ITULAB", "MINISWHITE"}:
+    if page.bitspersample == 1:
+        problem = "is a bilevel (1-bit) image"
+    elif photometric in {"PALETTE", "SEPARATED", "CFA", "CIELAB", "ICCLAB", "ITULAB", "MINISWHITE"}:
         problem = {
             "PALETTE": "is a palette-colour image, whose numbers are colour indices",
             "SEPARATED": "is a CMYK image, whose numbers are amounts of ink",
@@ -89,8 +91,6 @@ def check_supported(path: Path, plane: TiffPlane) -> None:
         problem = "holds complex numbers"
     elif page.sampleformat == 2:
         problem = f"holds signed integers ({page.bitspersample} bit)"
-    elif page.bitspersample == 1:
-        problem = "is a bilevel (1-bit) image"
     elif page.dtype is None or np.dtype(page.dtype).kind not in "uf":
         problem = f"holds {page.bitspersample}-bit samples of format {page.sampleformat}"
     elif not isinstance(page.bitspersample, int) or page.bitspersample < 8:
@@ -134,12 +134,13 @@ def _split(page: Any, n_shared: int) -> list[tuple[int, tuple[int, ...], int]]: 
     """Return ``(plane, samples, alpha count)`` for each image that one directory entry holds."""
     n_samples = page.samplesperpixel
     extra = tuple(page.extrasamples)
-    is_colour = _name_of(tifffile.PHOTOMETRIC, page.photometric) in {"RGB", "YCBCR"}
-    if is_colour and n_samples >= 3:
+    photometric = _name_of(tifffile.PHOTOMETRIC, page.photometric)
+    is_gray = photometric == "MINISBLACK"
+    if photometric in {"RGB", "YCBCR"} and n_samples >= 3:
         return [(k, (0, 1, 2), n_samples - 3) for k in range(n_shared)]
     n_alpha = sum(value in _ALPHA for value in extra)
     kept = [0] + [s for s in range(1, n_samples) if _extra_kind(extra, s, n_samples) not in _ALPHA]
-    if len(kept) > 1:
+    if len(kept) > 1 and is_gray:
         return [(0, (sample,), n_alpha) for sample in kept]
     return [(k, (0,), n_alpha) for k in range(n_shared)]
 
