@@ -90,14 +90,21 @@ class _View(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(PARAMETER_REGISTRY)
 
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(self) | dict(other)
+
+    def copy(self) -> dict[str, Any]:
+        """Return the present values as a plain dict, as scripts ask for them."""
+        return dict(self)
+
     def __repr__(self) -> str:
         return repr(dict(self))
 
 
 PARAMETER_REGISTRY = ParameterRegistry()
-DEFAULTS: Mapping[str, Value] = _View(lambda row: row.default)
-ABBREVIATIONS: Mapping[str, str] = _View(lambda row: row.abbreviation)
-PARAM_STAGES: Mapping[str, int] = _View(lambda row: row.stage)
+DEFAULTS = _View(lambda row: row.default)
+ABBREVIATIONS = _View(lambda row: row.abbreviation)
+PARAM_STAGES = _View(lambda row: row.stage)
 
 STAGE_NAMES: dict[int, str] = {
     1: "padded",
