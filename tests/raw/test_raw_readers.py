@@ -82,15 +82,16 @@ def write_ndpi(path, pages):
         ny, nx = image.shape
         tags = [
             (256, "I", nx), (257, "I", ny), (258, "H", 8), (259, "H", 1), (262, "H", 1),
-            (273, "I", 0), (277, "H", 1), (278, "I", ny), (279, "I", image.size),
-            (65420, "I", 1), (65421, "f", magnification),
+            (271, "4s", b"Ham\0"), (273, "I", 0), (277, "H", 1), (278, "I", ny),
+            (279, "I", image.size), (65420, "I", 1), (65421, "f", magnification),
         ]  # fmt: skip
         end = len(out) + 2 + 16 * len(tags) + 8
-        tags[5] = (273, "I", end)
+        tags[6] = (273, "I", end)
         out += struct.pack("<H", len(tags))
         for code, kind, value in tags:
             field = struct.pack(f"<{kind}", value).ljust(4, b"\0")
-            out += struct.pack("<HHI", code, {"H": 3, "I": 4, "f": 11}[kind], 1) + field
+            number, count = {"H": (3, 1), "I": (4, 1), "f": (11, 1), "4s": (2, 4)}[kind]
+            out += struct.pack("<HHI", code, number, count) + field
         out += struct.pack("<Q", end + image.size if k < len(pages) - 1 else 0)
         out += bytes(4 * len(tags)) + image.tobytes()
     path.write_bytes(out)
