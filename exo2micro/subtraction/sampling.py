@@ -1,40 +1,94 @@
 """Gathering pairs of post and pre brightness for the scale estimators, in one streaming pass."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exo2micro._typing import Mask
 from exo2micro.raster.base import Raster
+from exo2micro.subtraction.background import Background, find_background
+from exo2micro.subtraction.blocks import Blocks
+from exo2micro.subtraction.dark import find_surroundings
+from exo2micro.subtraction.difference import QualitySources, WindowMask
+from exo2micro.subtraction.field import RatioField, TileScales, tile_scales
+from exo2micro.subtraction.patches import read_patches
+from exo2micro.subtraction.pedestal import Pedestal, decide_pedestal
+from exo2micro.subtraction.regression import LineFit
+from exo2micro.subtraction.statistics import Vector
 
-Validity = Raster | Callable[[slice, slice], Mask] | None
+Validity = WindowMask
 """Where both images have data: a bool raster, a function of a window, or None for everywhere."""
+
+LITTLE_BACKGROUND: Final = 0.25
+"""Clean fraction of the sample below which microbes or misregistration dominate."""
+
+MUCH_SATURATION: Final = 0.2
+FEW_TILES: Final = 8
 
 
 @dataclass(frozen=True)
 class PairSample:
-    """Block averages of post and pre over the sample, and the background outside it.
+    """Block averages of post and pre over the sample, and what is known about the pair.
 
     Attributes
     ----------
-    post, pre : numpy.ndarray of float32
-        Shape ``(n,)``: raw counts averaged over one small block each.
-    tile : numpy.ndarray of int32
-        Shape ``(n,)``: tile that the block lies in, 0 .. `n_tiles` - 1.
-    x, y : numpy.ndarray of float32
-        Shape ``(n,)``: block centres on the canvas in pixels.
+    clean : Blocks
+        Blocks averaged over background pixels: microbes, debris and mismatched edges are out.
+    every : Blocks
+        Blocks averaged over all pixels of the sample, microbes included.
+    pedestal : Pedestal
+        Pedestals of both images and the offset that follows from a scale.
+    field : RatioField
+        Smooth variation of the ratio over the canvas; flat where none is significant.
+    tiles : TileScales
+        Ratio of every tile relative to the whole, with its error.
+    first_scale : float
+        Scale found while separating the background: where an iteration may start.
     shape : tuple of int
         Canvas ``(ny, nx)``.
+    clean_fraction, saturated_fraction : float
+        Fractions of the sample's pixels that are background, and of the overlap's that are
+        saturated.
+    correlation : float
+        Correlation of the block brightness of post and pre over the background.
     """
 
-    post: NDArray[np.float32]
-    pre: NDArray[np.float32]
-    tile: NDArray[np.int32]
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
+    clean: Blocks
+    every: Blocks
+    pedestal: Pedestal
+    field: RatioField
+    tiles: TileScales
+    first_scale: float
     shape: tuple[int, int]
+    clean_fraction: float
+    saturated_fraction: float
+    correlation: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def post(self) -> Vector:
+        """Raw counts of post per background block, shape ``(n,)``."""
+        return self.clean.post
+
+    @property
+    def pre(self) -> Vector:
+        """Raw counts of pre per background block, shape ``(n,)``."""
+        return self.clean.pre
+
+    @property
+    def tile(self) -> NDArray[np.int32]:
+        """Tile of each background block, shape ``(n,)``."""
+        return self.clean.tile
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles that hold background."""
+        return len(np.unique(self.clean.tile))
+
+    def median_field(self) -> float:
+        """Return the median of the relative ratio over the sample."""
+        return float(np.median(self.field.at(self.every.x, self.every.y)))
 
 
 def sample_pairs(
@@ -42,11 +96,17 @@ def sample_pairs(
     pre: Raster,
     valid: Validity,
     *,
+    post_window: tuple[slice, slice] | None = None,
     saturation_post: float | None = None,
     saturation_pre: float | None = None,
+    debris: WindowMask = None,
     threads: int = 1,
 ) -> PairSample:
     """Gather a bounded, deterministic sample of post and pre brightness in one pass.
+
+    Patches of 64 px on a regular grid (all of a small image, at most about 1000 of a large one)
+    are read once. The sample is told from its dark surroundings by the smoothed pre image alone,
+    so that no noise of post decides what is counted.
 
     Parameters
     ----------
@@ -54,15 +114,78 @@ def sample_pairs(
         The same canvas; raw counts, pre aligned to post.
     valid : Raster, callable or None
         Overlap of both images.
+    post_window : tuple of slice, optional
+        Rows and columns of the canvas that the post image covers; None: all of it.
     saturation_post, saturation_pre : float, optional
         Level at and above which a pixel is saturated; None: unsigned integers saturate at the
-        largest value of their type, floats never.
+        largest value of their type, floats never. Give it for a resampled pre.
+    debris : Raster, callable or None
+        Bool mask of pixels to leave out.
     threads : int
         Threads to use; the result does not depend on it.
 
     Raises
     ------
     ScaleError
-        No usable overlap.
+        No usable overlap, or no brightness in the background.
     """
-    raise NotImplementedError
+    quality = QualitySources(
+        valid=valid,
+        post_window=post_window,
+        saturation_post=saturation_post,
+        saturation_pre=saturation_pre,
+        debris=debris,
+    )
+    stack = read_patches(post, pre, quality, threads=threads)
+    around = find_surroundings(stack)
+    background = find_background(stack, around)
+    pedestal = decide_pedestal(background, around)
+    tiles = _tiles(background, pedestal)
+    saturated = stack.n_saturated / max(1, stack.n_overlap)
+    correlation = _correlation(background.clean)
+    return PairSample(
+        background.clean,
+        background.every,
+        pedestal,
+        background.field,
+        tiles,
+        background.line.scale,
+        post.shape,
+        background.clean_fraction,
+        saturated,
+        correlation,
+        tuple(_warnings(background, saturated, correlation)),
+    )
+
+
+def _tiles(background: Background, pedestal: Pedestal) -> TileScales:
+    line = LineFit(background.line.scale, pedestal.post, pedestal.pre)
+    return tile_scales(background.clean, line)
+
+
+def _correlation(blocks: Blocks) -> float:
+    """Return the correlation of block brightness in post and pre; 0 where one is constant."""
+    if blocks.post.std() == 0 or blocks.pre.std() == 0:
+        return 0.0
+    return float(np.corrcoef(blocks.post, blocks.pre)[0, 1])
+
+
+def _warnings(background: Background, saturated: float, correlation: float) -> list[str]:
+    """Return what makes any scale from this sample doubtful, in words."""
+    found = []
+    if background.clean_fraction < LITTLE_BACKGROUND:
+        found.append(
+            f"only {background.clean_fraction:.0%} of the sample is background; microbes or "
+            "misregistration cover the rest"
+        )
+    if saturated > MUCH_SATURATION:
+        found.append(f"{saturated:.0%} of the overlap is saturated")
+    n_tiles = len(np.unique(background.clean.tile))
+    if n_tiles < FEW_TILES:
+        found.append(f"the scale rests on {n_tiles} tiles of background only")
+    if correlation < 0.1:
+        found.append(
+            f"post and pre do not look alike (correlation {correlation:.2f}); "
+            "check the registration"
+        )
+    return found

@@ -1,6 +1,6 @@
 """The scale estimator family: how bright the background of post is relative to pre."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from exo2micro.registry import AutoRegisterMeta
 from exo2micro.subtraction.sampling import PairSample
 from exo2micro.verdict import Verdict
 
@@ -40,7 +41,7 @@ class ScaleEstimate:
     messages : tuple of str
         Remarks in plain words, fallbacks included.
     curve : mapping of str to numpy.ndarray
-        ``centres`` (ratio post/pre after removal of the pedestal), ``counts`` (weight per bin)
+        ``centres`` (ratio post/pre after removal of the pedestals), ``counts`` (weight per bin)
         and ``fitted`` (model in the same units), each of shape ``(n_bins,)``.
     metrics : mapping of str to float
         Further figures for the record, e.g. ``offset_error``, ``field_variation``.
@@ -64,7 +65,7 @@ class ScaleEstimate:
         return (self.interval[1] - self.interval[0]) / (2.0 * self.scale)
 
 
-class ScaleEstimator(ABC):
+class ScaleEstimator(metaclass=AutoRegisterMeta):
     """Estimates the scale from a sample of pixel pairs.
 
     A subclass in this package's ``estimators`` folder (or in an installed plugin) registers
@@ -78,21 +79,29 @@ class ScaleEstimator(ABC):
         Names of the run parameters that `estimate` and `label` take as keywords.
     colour : str
         Colour of its line in figures (a Matplotlib colour).
+    order : int
+        Place among the active estimators; the canonical one is 0 and comes first.
     """
 
-    name: ClassVar[str]
+    __registry_key__ = "name"
+    __registry_name__ = "scale estimator"
+    __registry_policy__ = "error"
+    __discovery_package__ = "exo2micro.subtraction.estimators"
+
+    name: ClassVar[str | None] = None
     parameters: ClassVar[tuple[str, ...]] = ()
     colour: ClassVar[str] = "tab:gray"
+    order: ClassVar[int] = 100
 
     @classmethod
     def is_active(cls, params: Mapping[str, Any]) -> bool:  # noqa: ARG003
         """Return whether a run with these parameters makes a difference with this estimator."""
-        return True
+        return False
 
     @classmethod
     def label(cls, params: Mapping[str, Any]) -> str:  # noqa: ARG003
         """Return the label in its file name: ``04_difference_difference_<label>``."""
-        return cls.name
+        return cls.name or ""
 
     @abstractmethod
     def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401
@@ -108,21 +117,38 @@ class ScaleEstimator(ABC):
         Raises
         ------
         ScaleError
-            The sample cannot give a scale at all.
+            The sample cannot give a scale at all, or a parameter is out of range.
         """
+
+
+SCALE_ESTIMATORS = ScaleEstimator.__registry__
+"""Every known estimator by name, those of plugins included; found on first use."""
 
 
 def active_estimators(params: Mapping[str, Any]) -> list[type[ScaleEstimator]]:
     """Return the estimators that a run with these parameters uses, the canonical one first."""
-    raise NotImplementedError
+    active = [cls for cls in SCALE_ESTIMATORS.values() if cls.is_active(params)]
+    return sorted(active, key=lambda cls: (cls.order, cls.name or ""))
 
 
 def estimate_scales(sample: PairSample, params: Mapping[str, Any]) -> dict[str, ScaleEstimate]:
     """Run every active estimator.
+
+    Parameters
+    ----------
+    sample : PairSample
+        Pairs gathered by `sample_pairs`.
+    params : mapping
+        Run parameters; each estimator gets those that it names.
 
     Returns
     -------
     dict
         Label -> estimate; the canonical estimate comes first and has the label ``""``.
     """
-    raise NotImplementedError
+    return {
+        cls.label(params): cls().estimate(
+            sample, **{name: params[name] for name in cls.parameters if name in params}
+        )
+        for cls in active_estimators(params)
+    }

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from exo2micro._typing import Image
 from exo2micro.subtraction.quality import DQ, NO_DATA
 
-_LINEAR_COUNTS = 0.05  # bins are this wide near zero ...
+_LINEAR_COUNTS = 0.01  # bins are this wide near zero ...
 _PER_UNIT = 100.0  # ... and one per cent wide far from it
 _BINS = 4096
 _MOST_SAMPLED = 8_000_000

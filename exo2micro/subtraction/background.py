@@ -1,0 +1,154 @@
+"""Finding the pixels that are background, not microbes, by removing significant residuals.
+
+Pixels whose smoothed residual is significant, *upward or downward alike*, are taken out with
+their surroundings and the fit is repeated. The symmetric cut leaves the centre of the noise where
+it is; growing the cut removes the faint skirts of the microbes, which no cut on single pixels can.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from exo2micro._typing import FloatImage, Mask
+from exo2micro.errors import ScaleError
+from exo2micro.subtraction.blocks import Blocks, block_averages
+from exo2micro.subtraction.dark import Surroundings
+from exo2micro.subtraction.field import RatioField, fit_field
+from exo2micro.subtraction.patches import PatchStack
+from exo2micro.subtraction.regression import LineFit, fit_line
+from exo2micro.subtraction.statistics import MAD_TO_SIGMA, half_sample_mode
+
+CUT_SIGMA: Final = 2.5
+"""Smoothed residuals beyond this are taken out, about 1 % of the pure noise."""
+
+GROW_PX: Final = 2
+"""Pixels around a cut pixel that go with it: the skirt of a point-spread function."""
+
+RESIDUAL_BOX_PX: Final = 3
+"""Box side over which residuals are smoothed: about the size of a microbe."""
+
+ITERATIONS: Final = 4
+"""The scale moves by less than 0.03 % after the third."""
+
+MIN_BLOCKS: Final = 24
+"""Fewer blocks than this give no scale worth the name."""
+
+MIN_CLEAN: Final = 0.3
+"""Smallest clean fraction of a block."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """The background of a pair and the line that describes it.
+
+    Attributes
+    ----------
+    clean, every : Blocks
+        Blocks averaged over background pixels, and over all sample pixels.
+    line : LineFit
+        ``post = scale * field * (pre - pre_pedestal) + intercept``.
+    field : RatioField
+        Smooth variation of the ratio over the canvas, 1 in the middle of its distribution.
+    clean_fraction : float
+        Fraction of the sample's pixels that are background.
+    """
+
+    clean: Blocks
+    every: Blocks
+    line: LineFit
+    field: RatioField
+    clean_fraction: float
+
+
+def find_background(stack: PatchStack, around: Surroundings) -> Background:
+    """Separate background from microbes.
+
+    Raises
+    ------
+    ScaleError
+        Too little sample in the overlap, or a background without any brightness.
+    """
+    sample = around.sample
+    every = block_averages(stack, sample, sample, 0.5)
+    if len(every) < MIN_BLOCKS:
+        msg = (
+            f"only {len(every)} blocks of sample are left in the overlap of post and pre, "
+            f"{MIN_BLOCKS} are needed; check the registration and the exposure"
+        )
+        raise ScaleError(msg)
+    line, field = _first_line(every, around), RatioField.flat(stack.origin)
+    clean_blocks, fraction = every, 1.0
+    for _ in range(ITERATIONS):
+        clean = _clean_pixels(stack, around, line, field)
+        blocks = block_averages(stack, sample, clean, MIN_CLEAN)
+        if len(blocks) < MIN_BLOCKS:
+            break
+        clean_blocks = blocks
+        core = sample & stack.core
+        fraction = float((clean & core).sum() / max(1, core.sum()))
+        line = fit_line(blocks, line, field.at(blocks.x, blocks.y), around)
+        field = fit_field(blocks, line, field)
+    return Background(clean_blocks, every, line, field, fraction)
+
+
+def _first_line(every: Blocks, around: Surroundings) -> LineFit:
+    """Return a first scale from the mode of the block ratios."""
+    pre_pedestal = around.pre.level if around.pre else 0.0
+    post_pedestal = around.post.level if around.post else 0.0
+    post, pre = every.post - post_pedestal, every.pre - pre_pedestal
+    usable = (post > 0) & (pre > 0)
+    if usable.sum() < MIN_BLOCKS:
+        msg = (
+            "the background has no brightness above the camera pedestal "
+            f"({post_pedestal:.3g} counts in post, {pre_pedestal:.3g} in pre); no scale exists"
+        )
+        raise ScaleError(msg)
+    scale = float(np.exp(half_sample_mode(np.log(post[usable] / pre[usable]))))
+    return LineFit(scale, post_pedestal, pre_pedestal)
+
+
+def _clean_pixels(
+    stack: PatchStack, around: Surroundings, line: LineFit, field: RatioField
+) -> Mask:
+    """Return the sample pixels that are far from every significant residual."""
+    scale = (line.scale * field.of_patches()).astype(np.float32)
+    rows = np.repeat(scale, stack.side)[:, None]
+    residual = stack.post - rows * (stack.pre - np.float32(line.pre_pedestal))
+    residual -= np.float32(line.intercept)
+    smooth = cv2.blur(residual, (RESIDUAL_BOX_PX, RESIDUAL_BOX_PX))
+    sigma = _noise_image(smooth, around)
+    with np.errstate(invalid="ignore"):
+        cut = ~(np.abs(smooth) <= np.float32(CUT_SIGMA) * sigma) & stack.usable
+    size = 2 * GROW_PX + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    grown = cv2.dilate(cut.view(np.uint8), kernel).view(np.bool_)
+    result: Mask = around.sample & ~grown
+    return result
+
+
+def _noise_image(smooth: FloatImage, around: Surroundings) -> FloatImage:
+    """Return the noise of the smoothed residual, from its negative side, by brightness."""
+    chosen = around.sample & (smooth < 0)
+    every = max(1, int(chosen.sum()) // 400_000)
+    level = around.smooth[chosen][::every]
+    size = -smooth[chosen][::every]
+    if len(level) < 16:
+        return np.full(smooth.shape, np.inf, np.float32)
+    edges = np.quantile(level, np.linspace(0, 1, 9))
+    bins = np.clip(np.searchsorted(edges, level, side="right") - 1, 0, 7)
+    centres, sigmas = [], []
+    for index in range(8):
+        inside = bins == index
+        if inside.sum() >= 16:
+            centres.append(float(np.median(level[inside])))
+            sigmas.append(float(MAD_TO_SIGMA * np.median(size[inside])))
+    if not centres:
+        return np.full(smooth.shape, np.inf, np.float32)
+    grid = np.linspace(edges[0], edges[-1], 256)
+    table = np.interp(grid, centres, sigmas).astype(np.float32)
+    step = max(float(grid[1] - grid[0]), 1e-9)
+    index_of = np.clip((around.smooth - np.float32(edges[0])) / np.float32(step), 0, 255)
+    result: FloatImage = table[index_of.astype(np.intp)]
+    return result

@@ -1,0 +1,178 @@
+"""The dark surroundings of the sample: where they are, and the camera pedestal they show."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from scipy import optimize, special
+
+from exo2micro._typing import FloatImage, Mask
+from exo2micro.subtraction.patches import PatchStack
+from exo2micro.subtraction.statistics import Vector, robust_sigma
+
+SMOOTHING_PX: Final = 9
+"""Box side for telling sample from dark: averages 81 pixels, so noise does not decide."""
+
+MIN_DARK_PX: Final = 1500
+"""Fewer dark pixels than this do not fix a pedestal to 0.05 counts."""
+
+DARK_WIDTH: Final = 0.08
+"""Largest spread of the dark over its distance from the sample; texture is at least 0.15."""
+
+SAMPLE_FRACTION: Final = 0.25
+"""A pixel is sample above this fraction of the way from dark to the middle of the sample."""
+
+
+@dataclass(frozen=True)
+class DarkLevel:
+    """Pedestal of one image, in counts.
+
+    Attributes
+    ----------
+    level, error : float
+        Pedestal and its standard error (a judgement where clipping hides it).
+    clipped : bool
+        The image is cut at zero near the pedestal, so that its mean is no measure of it.
+    """
+
+    level: float
+    error: float
+    clipped: bool
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Sample and dark as seen in the pre image.
+
+    Attributes
+    ----------
+    smooth : numpy.ndarray of float32
+        Pre, averaged over `SMOOTHING_PX`.
+    sample : numpy.ndarray of bool
+        Pixels of the stack on the sample, away from its edge.
+    threshold : float
+        Counts of `smooth` above which a pixel is sample.
+    post, pre : DarkLevel or None
+        Pedestals; None where the frame shows no dark surroundings.
+    """
+
+    smooth: FloatImage
+    sample: Mask
+    threshold: float
+    post: DarkLevel | None
+    pre: DarkLevel | None
+
+
+def find_surroundings(stack: PatchStack) -> Surroundings:
+    """Tell sample from dark by the smoothed pre image alone, which does not bias the ratio."""
+    smooth = _smooth(stack)
+    seen = smooth[stack.usable & stack.core][::7].astype(np.float64)
+    split = _otsu(seen)
+    low, high = seen[seen < split], seen[seen >= split]
+    middle = float(np.median(high)) if len(high) else float(np.median(seen))
+    dark_at = float(np.median(low)) if len(low) else 0.0
+    gap = middle - dark_at
+    is_dark = len(low) > 0 and robust_sigma(low) < DARK_WIDTH * gap
+    post = pre = None
+    if is_dark:
+        bright = (smooth > dark_at + 0.1 * gap) & stack.usable
+        near = cv2.dilate(bright.view(np.uint8), np.ones((15, 15), np.uint8)).view(np.bool_)
+        dark = stack.usable & stack.core & ~near
+        if int(dark.sum()) >= MIN_DARK_PX:
+            post, spread = _post_level(stack.post[dark].astype(np.float64))
+            pre = _pre_level(stack.pre[dark].astype(np.float64), spread)
+    if post is None:
+        dark_at = min(dark_at, 0.0) if not is_dark else dark_at
+    threshold = dark_at + SAMPLE_FRACTION * (middle - dark_at)
+    inside = (smooth > threshold) & stack.usable
+    sample = cv2.erode(inside.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
+    return Surroundings(smooth, sample & stack.usable, threshold, post, pre)
+
+
+def _smooth(stack: PatchStack) -> FloatImage:
+    """Average pre over usable pixels near each pixel."""
+    size = (SMOOTHING_PX, SMOOTHING_PX)
+    weight = cv2.blur(stack.usable.astype(np.float32), size)
+    total = cv2.blur(np.where(stack.usable, stack.pre, np.float32(0)), size)
+    result: FloatImage = total / np.maximum(weight, np.float32(1e-3))
+    return result
+
+
+def _otsu(values: Vector) -> float:
+    """Return the threshold that splits values into two classes (Otsu 1979), outliers clipped."""
+    low, high = np.percentile(values, [0.5, 99.5])
+    if high <= low:
+        return float(low)
+    counts, edges = np.histogram(np.clip(values, low, high), 256)
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    weight, moment = np.cumsum(counts), np.cumsum(counts * centres)
+    rest = weight[-1] - weight
+    inner = (weight > 0) & (rest > 0)
+    score = np.zeros(256)
+    score[inner] = np.square(moment[-1] * weight[inner] / weight[-1] - moment[inner]) / (
+        weight[inner] * rest[inner].astype(np.float64)
+    )
+    return float(centres[np.argmax(score)])
+
+
+def _trimmed(values: Vector) -> tuple[float, float]:
+    """Return mean and standard deviation after taking out stray light above."""
+    middle, high = np.quantile(values, [0.5, 0.9])
+    upper = middle + 5.0 * max((high - middle) / 1.28, 0.3)
+    kept = values[values <= upper]
+    return float(kept.mean()), float(kept.std())
+
+
+def _post_level(values: Vector) -> tuple[DarkLevel, float]:
+    """Return the pedestal of integer counts, and the noise as it would be without clipping."""
+    mean, spread = _trimmed(values)
+    if mean > 3.0 * spread + 0.3 or spread == 0.0:
+        error = 0.02 * spread + 0.02 if mean > 0 else 0.25
+        return DarkLevel(mean, error, mean == 0.0), spread
+    below = _clipped_position(mean / spread)
+    first, _ = _clipped_moments(below)
+    sigma = mean / first
+    level = max(0.0, below * sigma)
+    return DarkLevel(level, 0.05 + 0.3 * (mean - min(level, mean)), True), sigma
+
+
+def _pre_level(values: Vector, post_noise: float) -> DarkLevel:
+    """Return the pedestal of a resampled image.
+
+    Resampling lowers the spread but keeps the mean, so where the image is clipped the noise is
+    taken to be that of post: both come from one camera.
+    """
+    mean, spread = _trimmed(values)
+    noise = max(spread, post_noise)
+    if mean > 3.0 * noise + 0.3 or noise == 0.0:
+        error = 0.02 * noise + 0.02 if mean > 0 else 0.25
+        return DarkLevel(mean, error, mean == 0.0)
+    target = max(mean, 1e-3) / noise
+    if target <= _clipped_moments(-3.0)[0]:
+        level = 0.0
+    else:
+        root = optimize.brentq(lambda a: _clipped_moments(a)[0] - target, -3.0, 10.0)
+        level = max(0.0, float(root) * noise)
+    return DarkLevel(level, 0.05 + 0.3 * (mean - min(level, mean)), True)
+
+
+def _clipped_moments(position: float) -> tuple[float, float]:
+    """Return mean and standard deviation of a unit Gaussian at `position`, clipped at zero."""
+    density = np.exp(-0.5 * position**2) / np.sqrt(2.0 * np.pi)
+    above = special.ndtr(position)
+    first = position * above + density
+    second = (position**2 + 1.0) * above + position * density
+    return float(first), float(np.sqrt(max(second - first**2, 1e-12)))
+
+
+def _clipped_position(mean_over_spread: float) -> float:
+    """Return the position of a clipped unit Gaussian with this mean over standard deviation."""
+
+    def excess(position: float) -> float:
+        first, spread = _clipped_moments(position)
+        return first / spread - mean_over_spread
+
+    if excess(-3.0) >= 0:
+        return -3.0
+    return float(optimize.brentq(excess, -3.0, 10.0))

@@ -1,0 +1,1 @@
+"""Scale estimators, one per file; a new file is found by itself."""

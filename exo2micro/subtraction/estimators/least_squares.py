@@ -1,0 +1,58 @@
+"""The historical estimator: least squares through the origin, microbes and all."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from exo2micro.errors import ScaleError
+from exo2micro.subtraction.assess import interval_of, trust
+from exo2micro.subtraction.sampling import PairSample
+from exo2micro.subtraction.scale import ScaleEstimate, ScaleEstimator
+from exo2micro.subtraction.statistics import bootstrap_counts, tile_sums
+
+
+class LeastSquaresEstimator(ScaleEstimator):
+    """``sum(post * pre) / sum(pre**2)`` over the sample; follows the microbes upward."""
+
+    name = "least_squares"
+    colour: ClassVar[str] = "tab:brown"
+    order: ClassVar[int] = 40
+
+    @classmethod
+    def is_active(cls, params: Mapping[str, Any]) -> bool:
+        """Return True if it is asked for."""
+        return cls.name in (params.get("extra_estimators") or ())
+
+    def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401, ARG002
+        """Return the slope; it is for comparison, so its verdict is never PASS."""
+        blocks = sample.every
+        post, pre = blocks.post - sample.pedestal.post, blocks.pre - sample.pedestal.pre
+        n = int(blocks.tile.max()) + 1
+        used = np.unique(blocks.tile)
+        top = tile_sums(post * pre * blocks.pixels, blocks.tile, n)[used]
+        bottom = tile_sums(pre * pre * blocks.pixels, blocks.tile, n)[used]
+        scale = float(top.sum() / max(float(bottom.sum()), 1e-12))
+        if not scale > 0:
+            msg = f"least squares gives a scale of {scale:.4g}; post and pre have no common signal"
+            raise ScaleError(msg)
+        drawn = bootstrap_counts(len(used))
+        low, high = np.quantile((drawn @ top) / (drawn @ bottom), [0.025, 0.975])
+        interval, parts = interval_of(sample, scale, float(high - low) / (2 * 1.96 * scale))
+        half = (interval[1] - interval[0]) / (2.0 * scale)
+        remark = "least squares follows microbes upward; use it for comparison only"
+        verdict, messages, metrics = trust(sample, half, (remark,))
+        residual = post - scale * pre
+        explained = 1.0 - float(np.var(residual) / max(float(np.var(post)), 1e-12))
+        return ScaleEstimate(
+            name=self.name,
+            label=self.name,
+            scale=scale,
+            offset=sample.pedestal.offset(scale),
+            interval=interval,
+            goodness=float(np.clip(explained, 0.0, 1.0)),
+            n_tiles=len(used),
+            verdict=verdict,
+            messages=messages,
+            metrics={**metrics, **parts},
+        )

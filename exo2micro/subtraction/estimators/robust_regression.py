@@ -1,0 +1,64 @@
+"""A robust line with intercept: post = scale * pre + offset, with errors in both."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from exo2micro.subtraction.assess import interval_of, trust
+from exo2micro.subtraction.regression import LineFit, fit_line, robust_weights
+from exo2micro.subtraction.sampling import PairSample
+from exo2micro.subtraction.scale import ScaleEstimate, ScaleEstimator
+from exo2micro.subtraction.statistics import bootstrap_counts, tile_sums
+
+
+class RobustRegressionEstimator(ScaleEstimator):
+    """Instrumental-variable regression with Tukey weights; the offset is always free.
+
+    The neighbours' brightness serves as the instrument, which plays the part that the ratio of
+    the two noises plays in Deming regression, without having to know it.
+    """
+
+    name = "robust_regression"
+    colour: ClassVar[str] = "tab:green"
+    order: ClassVar[int] = 30
+
+    @classmethod
+    def is_active(cls, params: Mapping[str, Any]) -> bool:
+        """Return True if it is asked for."""
+        return cls.name in (params.get("extra_estimators") or ())
+
+    def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401, ARG002
+        """Fit the line to the background blocks."""
+        blocks = sample.clean
+        field = sample.field.at(blocks.x, blocks.y)
+        line = fit_line(blocks, LineFit(sample.first_scale, 0.0), field, None)
+        residual = blocks.post - line.scale * field * blocks.pre - line.intercept
+        weights = robust_weights(residual, blocks)
+        z = weights * field * blocks.level
+        x = field * blocks.pre
+        n = int(blocks.tile.max()) + 1
+        used = np.unique(blocks.tile)
+        terms = (weights, z, weights * x, z * x, weights * blocks.post, z * blocks.post)
+        sums = np.stack([tile_sums(term, blocks.tile, n)[used] for term in terms], axis=1)
+        w, sz, sx, szx, sy, szy = (bootstrap_counts(len(used)) @ sums).T
+        slopes = (szy * w - sz * sy) / (szx * w - sz * sx)
+        low, high = np.quantile(slopes, [0.025, 0.975])
+        scale = line.scale * sample.median_field()
+        error = float(high - low) / (2 * 1.96 * line.scale)
+        interval, parts = interval_of(sample, scale, error, with_offset=False)
+        half = (interval[1] - interval[0]) / (2.0 * scale)
+        verdict, messages, metrics = trust(sample, half, ())
+        explained = 1.0 - float(np.var(residual) / max(float(np.var(blocks.post)), 1e-12))
+        return ScaleEstimate(
+            name=self.name,
+            label=self.name,
+            scale=scale,
+            offset=line.intercept,
+            interval=interval,
+            goodness=float(np.clip(explained, 0.0, 1.0)),
+            n_tiles=len(used),
+            verdict=verdict,
+            messages=messages,
+            metrics={**metrics, **parts},
+        )

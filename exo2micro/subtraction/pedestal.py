@@ -1,0 +1,110 @@
+"""The offset: decided once for a pair, from the dark surroundings and from the line itself."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from exo2micro.subtraction.background import Background
+from exo2micro.subtraction.dark import Surroundings
+from exo2micro.subtraction.regression import (
+    FREE_INTERCEPT,
+    Prior,
+    dark_prior,
+    robust_weights,
+    solve_line,
+)
+from exo2micro.subtraction.statistics import bootstrap_counts, tile_sums
+
+SIGNIFICANT_SIGMA: Final = 2.0
+"""An intercept is taken out above this many standard errors. Low, because a pedestal that is
+missed costs the scale more than the noise of one that is not there."""
+
+DISAGREE_SIGMA: Final = 4.0
+DISAGREE_EFFECT: Final = 0.004
+"""The dark and the sample contradict each other beyond both of these (the second: fraction of
+the middle brightness of post)."""
+
+Source = Literal["none", "dark", "regression", "both"]
+
+
+@dataclass(frozen=True)
+class Pedestal:
+    """What the pedestals of both cameras leave in ``post - scale * pre``.
+
+    Attributes
+    ----------
+    post, pre : float
+        Pedestals taken off post and pre, counts; the offset is ``post - scale * pre``.
+    error : float
+        Standard error of the offset, counts.
+    source : str
+        ``none`` (not significant), ``dark`` (measured outside the sample), ``regression`` (from
+        the line through the background), ``both``.
+    messages : tuple of str
+        Remarks in words.
+    """
+
+    post: float
+    pre: float
+    error: float
+    source: Source
+    messages: tuple[str, ...] = ()
+
+    def offset(self, scale: float) -> float:
+        """Return the offset that goes with a scale, counts."""
+        return self.post - scale * self.pre
+
+
+def decide_pedestal(background: Background, around: Surroundings) -> Pedestal:
+    """Decide which offset to use: see the module's text and constants."""
+    line = background.line
+    intercept, error = _free_intercept(background)
+    middle = max(1e-9, float(np.median(background.clean.post)) - line.intercept)
+    prior = dark_prior(around, line.scale)
+    if prior is None or around.pre is None or around.post is None:
+        if abs(intercept) > SIGNIFICANT_SIGMA * error:
+            return Pedestal(intercept, 0.0, error, "regression")
+        return Pedestal(0.0, 0.0, error, "none")
+    gap = intercept - prior.centre
+    allowed = float(np.hypot(error, prior.error))
+    if abs(gap) > DISAGREE_SIGMA * allowed and abs(gap) > DISAGREE_EFFECT * middle:
+        offset = intercept - line.scale * around.pre.level
+        message = (
+            f"the dark surroundings suggest an offset of "
+            f"{prior.centre - line.scale * around.pre.level:.3g} counts, the sample itself "
+            f"{offset:.3g}; the sample was followed"
+        )
+        return Pedestal(intercept, around.pre.level, error, "regression", (message,))
+    weights = np.array([prior.error**-2, error**-2])
+    both = float(np.average([prior.centre, intercept], weights=weights))
+    combined = float(weights.sum() ** -0.5)
+    dark_is_zero = prior.centre == 0.0 and around.pre.level == 0.0
+    if dark_is_zero:
+        if abs(both) <= SIGNIFICANT_SIGMA * combined:
+            return Pedestal(0.0, 0.0, combined, "none")
+        return Pedestal(both, 0.0, combined, "both")
+    source: Source = "both" if around.post.clipped or around.pre.clipped else "dark"
+    return Pedestal(both, around.pre.level, combined, source)
+
+
+def _free_intercept(background: Background) -> tuple[float, float]:
+    """Return the intercept from the line alone and its bootstrap error, counts."""
+    blocks, line = background.clean, background.line
+    field = background.field.at(blocks.x, blocks.y)
+    pre = field * (blocks.pre - line.pre_pedestal)
+    instrument = field * (blocks.level - line.pre_pedestal)
+    weights = robust_weights(blocks.post - line.scale * pre - line.intercept, blocks)
+    wide = Prior(0.0, FREE_INTERCEPT * float(np.median(blocks.post)))
+    _, intercept = solve_line(blocks.post, pre, instrument, weights, wide)
+    n_tiles = int(blocks.tile.max()) + 1
+    used = np.unique(blocks.tile)
+    wz = weights * instrument
+    terms = (weights, wz, weights * pre, wz * pre, weights * blocks.post, wz * blocks.post)
+    sums = np.stack([tile_sums(term, blocks.tile, n_tiles)[used] for term in terms], axis=1)
+    drawn = bootstrap_counts(len(used)) @ sums
+    w, z, x, zx, y, zy = drawn.T
+    pull = wide.error**-2
+    values = (zx * y - x * zy) / (zx * (w + pull) - z * x)
+    low, high = np.quantile(values, [0.16, 0.84])
+    return intercept, max(1e-6, float(0.5 * (high - low)))
