@@ -4,10 +4,10 @@ from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import NDArray
 
-from exo2micro.plotting.figure import GREY, PlotFigure
+from exo2micro.plotting.figure import GREY, PlotFigure, plain_number
 from exo2micro.plotting.statistics import PixelSample, Values, joint_histogram, robust_range
 
 BINS: Final = 200
@@ -33,28 +33,29 @@ def draw_density(
         Counts, shape ``(BINS, BINS)``, rows y and columns x.
     """
     counts = joint_histogram(x, y, *limits, BINS)
+    colours = LinearSegmentedColormap.from_list("density", ["#DDDDDD", "#707070", "#000000"])
     image = axes.imshow(
         np.ma.masked_equal(counts, 0),
         origin="lower",
         extent=(*limits[0], *limits[1]),
         aspect="auto",
         interpolation="nearest",
-        cmap="cividis_r",
+        cmap=colours,
         norm=LogNorm(1, max(10, int(counts.max()))),
     )
-    figure.colorbar(image, ax=axes, label=f"{sample.unit} per bin", pad=0.01)
-    beyond = 1 - counts.sum() / len(x)
-    if beyond > 0:
-        axes.text(
-            *(0.995, 0.01),
-            f"{100 * beyond:.2g} % of the pixels lie beyond the axes",
-            transform=axes.transAxes,
-            ha="right",
-            va="bottom",
-            fontsize=6.5,
-            color=GREY,
-        )
+    bar = figure.colorbar(
+        image, ax=axes, label=f"{sample.unit} per bin", pad=0.01, format=plain_number
+    )
+    bar.ax.minorticks_off()
+    tell_beyond(axes, 1 - int(counts.sum()) / len(x))
     return counts
+
+
+def tell_beyond(axes: Axes, fraction: float) -> None:
+    """Say above the axes which part of the pixels lies beyond them, if any does."""
+    if fraction > 0:
+        text = f"{100 * fraction:.2g} % of the pixels lie beyond the axes"
+        axes.set_title(text, loc="right", fontsize=6.5, color=GREY)
 
 
 def axis_limits(values: Values) -> tuple[float, float]:

@@ -9,8 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from exo2micro.plotting.base import Diagnostic, PairView
-from exo2micro.plotting.density import NO_DATA
-from exo2micro.plotting.figure import BLACK, BLUE, ORANGE, VERMILION, finish, new_figure, say, style
+from exo2micro.plotting.density import NO_DATA, tell_beyond
+from exo2micro.plotting.figure import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    VERMILION,
+    finish,
+    legend_below,
+    logarithmic_counts,
+    new_figure,
+    say,
+    style,
+)
 from exo2micro.plotting.overviews import thin
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair, image_raster
 from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
@@ -18,6 +29,9 @@ from exo2micro.plotting.statistics import Values, histogram, sample_pixels
 from exo2micro.subtraction.statistics import robust_sigma
 
 BINS: Final = 200
+WIDEST: Final = 60.0
+"""Half the width of the axis at most, in sigma: the core must stay wide enough to judge."""
+
 TAIL_SIGMA: Final = 5.0
 """Where the tail begins; the usual threshold of the segmentation."""
 
@@ -86,7 +100,7 @@ def plot_difference_histogram(
             return finish(figure, save_path)
         _draw(axes, values)
         axes.set(xlabel="difference (counts)", ylabel=f"{pixels.unit} per bin")
-        figure.legend(loc="outside lower center", ncols=2)
+        legend_below(figure)
         return finish(figure, save_path)
 
 
@@ -94,9 +108,12 @@ def _draw(axes: Axes, values: Values) -> None:
     part = thin(values)
     centre = float(np.median(part))
     sigma = robust_sigma(part.astype(np.float64)) or 0.5
-    low, high = np.quantile(part, (0.0005, 0.9998))
+    low, high = np.clip(
+        np.quantile(part, (0.0005, 0.9998)), centre - WIDEST * sigma, centre + WIDEST * sigma
+    )
     limits = min(low, centre - 8 * sigma), max(high, centre + 12 * sigma)
     counts, edges = histogram(values, limits, BINS)
+    tell_beyond(axes, 1 - int(counts.sum()) / len(values))
     drawn = np.maximum(counts, 0.5)
     axes.stairs(drawn, edges, baseline=0.5, fill=True, color=BLUE, alpha=0.35, label="all pixels")
     start = int(np.searchsorted(edges, centre + TAIL_SIGMA * sigma))
@@ -124,8 +141,8 @@ def _draw(axes: Axes, values: Values) -> None:
         label=f"background: centre {centre:.3g}, sigma {sigma:.3g} counts",
     )
     axes.axvline(0.0, color=BLACK, linewidth=0.8)
-    axes.set_yscale("log")
-    axes.set(xlim=limits, ylim=(0.7, 2.0 * float(drawn.max())))
+    logarithmic_counts(axes, float(drawn.max()))
+    axes.set(xlim=limits)
 
 
 def _core_height(values: Values, centre: float, sigma: float) -> float:

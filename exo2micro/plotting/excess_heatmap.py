@@ -2,17 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.density import NO_DATA, axis_limits, column_medians, draw_density
-from exo2micro.plotting.figure import BLACK, PlotFigure, finish, new_figure, say, style
+from exo2micro.plotting.figure import (
+    BLACK,
+    SKY,
+    PlotFigure,
+    finish,
+    halo,
+    legend_below,
+    new_figure,
+    say,
+    style,
+)
+from exo2micro.plotting.overviews import thin
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
 from exo2micro.plotting.scale_lines import ScaleLike, ScaleLine, scale_lines
 from exo2micro.plotting.statistics import PixelSample, Values, robust_range, sample_pixels
+from exo2micro.subtraction.statistics import robust_sigma
+
+WIDEST: Final = 30.0
+"""Excess shown at most, in widths of the background, unless a line lies further out."""
 
 
 def plot_excess_heatmap(
@@ -82,19 +99,37 @@ def _draw_excess(
 ) -> None:
     first = lines[0]
     excess = pixels.post - np.float32(first.scale) * pixels.pre - np.float32(first.offset)
-    limits = axis_limits(pixels.pre), robust_range(excess, 0.001, 0.9985, margin=0.15)
-    _draw_with_median(figure, axes, (pixels.pre, excess), limits, pixels)
-    ends = np.array(limits[0])
+    x_limits = axis_limits(pixels.pre)
+    limits = x_limits, _excess_limits(excess, [_height(line, first, x_limits[1]) for line in lines])
+    counts = draw_density(figure, axes, pixels.pre, excess, limits, pixels)
+    ends = limits[0]
     for line in lines:
-        height = (line.scale - first.scale) * ends + (line.offset - first.offset)
-        axes.plot(ends, height, color=line.colour, label=line.legend)
+        height = [_height(line, first, end) for end in ends]
+        axes.plot(ends, height, color=line.colour, path_effects=halo(), label=line.legend)
+    _draw_median(axes, counts, limits)
     axes.set(xlim=limits[0], ylim=limits[1])
     formula = f"post \N{MINUS SIGN} {first.scale:.4g} \N{MULTIPLICATION SIGN} pre"
     if first.offset:
         sign = "\N{MINUS SIGN}" if first.offset > 0 else "+"
         formula += f" {sign} {abs(first.offset):.3g}"
     axes.set(xlabel="pre-stain, aligned (counts)", ylabel=f"excess: {formula} (counts)")
-    figure.legend(loc="outside lower center", ncols=3)
+    legend_below(figure)
+
+
+def _height(line: ScaleLine, first: ScaleLine, pre: float) -> float:
+    """Return where the zero of a line lies above that of the first, at one pre brightness."""
+    return (line.scale - first.scale) * pre + (line.offset - first.offset)
+
+
+def _excess_limits(excess: Values, heights: list[float]) -> tuple[float, float]:
+    """Return the range of the excess: the background's band and every line stay easy to judge."""
+    low, high = robust_range(excess, 0.001, 0.9985, margin=0.0)
+    enough = WIDEST * robust_sigma(thin(excess).astype(np.float64))
+    if enough > 0:
+        low, high = max(low, -enough), min(high, enough)
+    low, high = min([low, *heights]), max([high, *heights])
+    margin = 0.1 * (high - low)
+    return low - margin, high + margin
 
 
 def _draw_ratio(figure: PlotFigure, axes: Axes, pixels: PixelSample) -> None:
@@ -105,23 +140,28 @@ def _draw_ratio(figure: PlotFigure, axes: Axes, pixels: PixelSample) -> None:
     pre = pixels.pre[positive]
     ratio = pixels.post[positive] / pre
     limits = axis_limits(pre), robust_range(ratio, 0.005, 0.99)
-    _draw_with_median(figure, axes, (pre, ratio), limits, pixels)
-    axes.axhline(1.0, color=BLACK, linestyle=(0, (4, 3)), label="post = pre")
+    counts = draw_density(figure, axes, pre, ratio, limits, pixels)
+    axes.axhline(1.0, color=BLACK, linestyle=(0, (4, 3)), path_effects=halo(), label="post = pre")
+    _draw_median(axes, counts, limits)
     axes.set(xlim=limits[0], ylim=limits[1])
     axes.set(xlabel="pre-stain, aligned (counts)", ylabel="post / pre")
-    figure.legend(loc="outside lower center", ncols=3)
+    legend_below(figure)
 
 
-def _draw_with_median(
-    figure: PlotFigure,
+def _draw_median(
     axes: Axes,
-    values: tuple[Values, Values],
+    counts: NDArray[np.int64],
     limits: tuple[tuple[float, float], tuple[float, float]],
-    pixels: PixelSample,
 ) -> None:
-    counts = draw_density(figure, axes, *values, limits, pixels)
     x, y = column_medians(counts, *limits)
-    axes.plot(x, y, color=BLACK, linestyle=":", label="median at this brightness")
+    axes.plot(
+        x,
+        y,
+        color=SKY,
+        linestyle=(0, (1, 1)),
+        linewidth=2.0,
+        label="median at this brightness",
+    )
 
 
 class ExcessHeatmap(Diagnostic):
@@ -132,9 +172,9 @@ class ExcessHeatmap(Diagnostic):
         "What is left of every pixel after the scaled pre-stain image was subtracted (up), against "
         "its brightness before staining (across). The first scale in the legend is the one "
         "subtracted: its line lies at zero; each other line shows where another scale would put "
-        "zero. The dotted line follows the middle of the pixels."
+        "zero. The light-blue dotted line follows the middle of the pixels."
     )
-    good = "The dense band and the dotted line lie flat on zero; microbes form the veil above."
+    good = "The dense band and the dotted line both lie flat on zero; microbes form the veil above."
     bad = (
         "A band that rises (scale too low: minerals are left and look like microbes) or falls "
         "(scale too high: faint microbes are lost), or that bends (a pedestal or saturation)."

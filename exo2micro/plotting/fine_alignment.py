@@ -26,6 +26,7 @@ from exo2micro.plotting.overviews import (
     colour_overlay,
     correlation,
     display_factor,
+    matched_limits,
     overview,
     robust_limits,
     stretch,
@@ -147,7 +148,7 @@ def _draw_details(
     origin = pair.window[1].start, pair.window[0].start
     for column, place in enumerate(places):
         post = pair.post.read(*place.window)
-        limits = robust_limits(post), robust_limits(pair.pre.read(*place.window))
+        limits = matched_limits(post, pair.pre.read(*place.window))
         for axes, (title, raster) in zip(grid[:, column], steps, strict=True):
             pre = raster.read(*place.window)
             axes.imshow(colour_overlay(post, pre, *limits), interpolation="nearest")
@@ -213,7 +214,8 @@ def _draw_residuals(axes: Axes, certificate: Certificate) -> None:
     for text, value, colour, line in marks:
         axes.axvline(value, color=colour, linestyle=line, label=text)
     axes.set(xlabel="length of the residual (px)", ylabel="tiles", xlim=(0, 1.1 * top))
-    axes.legend(loc="upper right")
+    axes.locator_params(axis="x", nbins=5)
+    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
 
 def _round_length(length: float) -> float:

@@ -107,6 +107,24 @@ def thin(values: Image) -> Image:
     return flat[::step]
 
 
+def matched_limits(post: Image, pre: Image) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return contrast limits of post and pre at which their common background looks the same.
+
+    The range of post follows from that of pre and the typical brightness of both, so that
+    microbes, however many, do not darken the minerals.
+    """
+    low, high = robust_limits(pre)
+    post_low, post_high = robust_limits(post)
+    first, second = post.ravel(), pre.ravel()
+    usable = np.isfinite(first) & np.isfinite(second) & (first != 0) & (second > low)
+    if usable.any():
+        bright = usable & (second >= np.median(second[usable]))
+        ratio = float(np.median((first[bright] - post_low) / (second[bright] - low)))
+        if ratio > 0:
+            post_high = post_low + ratio * (high - low)
+    return (post_low, post_high), (low, high)
+
+
 def stretch(image: Image, limits: tuple[float, float]) -> FloatImage:
     """Return brightness 0 to 1 with a square-root curve, which shows dim minerals too."""
     low, high = limits

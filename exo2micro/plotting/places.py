@@ -25,7 +25,7 @@ class Place:
     window : tuple of slice
         Rows and columns of the canvas.
     texture : float
-        Contrast of post times that of pre, in counts squared.
+        Slope of the brightness in post times that in pre; 0 if flat.
     """
 
     window: Window
@@ -100,15 +100,18 @@ def _judged(pair: ImagePair, window: Window) -> Place | None:
     """Return the place with its texture, None where the images have little in common."""
     post, pre, mask = pair.read(*window)
     covered = float(mask.mean())
-    texture = covered**4 * _contrast(post) * _contrast(pre)
+    texture = covered**4 * _texture(post) * _texture(pre)
     return Place(window, texture) if texture > 0 else None
 
 
-def _contrast(image: Image) -> float:
-    """Return the spread of brightness, deaf to a few bright pixels and to noise."""
+def _texture(image: Image) -> float:
+    """Return the mean slope of the brightness, deaf to noise, a bright speck or a single edge."""
     smooth = block_mean(image, SMOOTHING_PX if min(image.shape) > 8 * SMOOTHING_PX else 1)
-    low, high = np.quantile(smooth[np.isfinite(smooth)], (0.1, 0.9)) if smooth.size else (0, 0)
-    return float(high - low)
+    slopes = np.abs(np.concatenate([np.diff(smooth, axis=axis).ravel() for axis in (0, 1)]))
+    slopes = slopes[np.isfinite(slopes)]
+    if not len(slopes):
+        return 0.0
+    return float(np.minimum(slopes, np.quantile(slopes, 0.8)).mean())
 
 
 def _distance(place: Place, chosen: list[Place]) -> float:

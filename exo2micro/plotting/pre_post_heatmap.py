@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.density import NO_DATA, axis_limits, draw_density
-from exo2micro.plotting.figure import BLACK, finish, new_figure, say, style
+from exo2micro.plotting.figure import BLACK, finish, halo, legend_below, new_figure, say, style
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
 from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
 from exo2micro.plotting.statistics import sample_pixels
@@ -70,12 +70,13 @@ def plot_pre_post_heatmap(
         limits = axis_limits(pixels.pre), axis_limits(pixels.post)
         draw_density(figure, axes, pixels.pre, pixels.post, limits, pixels)
         ends = np.array(limits[0])
-        axes.plot(ends, ends, color=BLACK, linestyle=(0, (4, 3)), label="post = pre")
         for line in lines:
-            axes.plot(ends, line.scale * ends + line.offset, color=line.colour, label=line.legend)
+            height = line.scale * ends + line.offset
+            axes.plot(ends, height, color=line.colour, path_effects=halo(), label=line.legend)
+        axes.plot(ends, ends, color=BLACK, linestyle=(0, (4, 3)), label="post = pre")
         axes.set(xlim=limits[0], ylim=limits[1])
         axes.set(xlabel="pre-stain, aligned (counts)", ylabel="post-stain (counts)")
-        figure.legend(loc="outside lower center", ncols=3)
+        legend_below(figure)
         return finish(figure, save_path)
 
 
@@ -85,7 +86,7 @@ class PrePostHeatmap(Diagnostic):
     name = "pre_post_heatmap"
     shows = (
         "For every pixel its brightness before staining (across) against that after staining "
-        "(up); dark blue means many pixels, white none. A solid line is a brightness scale."
+        "(up); dark means many pixels, white none. A solid line is a brightness scale."
     )
     good = "One narrow ridge that follows the scale line, with the stained microbes above it."
     bad = (

@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 
 from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.density import NO_DATA
-from exo2micro.plotting.figure import BLUE, GREEN, ORANGE, finish, new_figure, say, style
+from exo2micro.plotting.figure import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    finish,
+    logarithmic_counts,
+    new_figure,
+    say,
+    style,
+)
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
 from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
 from exo2micro.plotting.statistics import Values, histogram, robust_range, sample_pixels
@@ -81,8 +90,10 @@ def plot_pre_post_histograms(
 def _draw(axes: Axes, series: Sequence[tuple[str, Values, str]]) -> None:
     ranges = [robust_range(values, 0.0002, 0.9995) for _, values, _ in series]
     limits = min(low for low, _ in ranges), max(high for _, high in ranges)
+    top = 1
     for label, values, colour in series:
         counts, edges = histogram(values, limits, BINS)
+        top = max(top, int(counts.max()))
         is_scaled = colour == GREEN
         axes.stairs(
             np.maximum(counts, 0.5),  # below one pixel is the floor of the axis, not log of zero
@@ -98,8 +109,8 @@ def _draw(axes: Axes, series: Sequence[tuple[str, Values, str]]) -> None:
             axes.stairs(
                 np.maximum(counts, 0.5), edges, baseline=0.5, color=colour, fill=True, alpha=0.15
             )
-    axes.set_yscale("log")
-    axes.set(xlim=limits, ylim=(0.7, None))
+    logarithmic_counts(axes, float(top))
+    axes.set(xlim=limits)
     axes.legend(loc="upper right")
 
 

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.density import NO_DATA
-from exo2micro.plotting.figure import BLACK, BLUE, GREY, finish, new_figure, say, style
+from exo2micro.plotting.figure import (
+    BLACK,
+    BLUE,
+    GREY,
+    finish,
+    legend_below,
+    new_figure,
+    say,
+    style,
+)
 from exo2micro.plotting.pair import ImageLike, ImagePair, Validity, Window, image_pair
 from exo2micro.plotting.scale_lines import ScaleLike, ScaleLine, scale_lines
 from exo2micro.plotting.statistics import histogram, robust_range, sample_pixels
@@ -91,7 +100,7 @@ def plot_ratio_histogram_simple(
         axes.set_title(_headline(estimate, lines), loc="left")
         removed = " after removal of the pedestal" if lines and lines[0].offset else ""
         axes.set(xlabel=f"post / pre{removed}", ylabel=unit)
-        figure.legend(loc="outside lower center", ncols=3)
+        legend_below(figure)
         return finish(figure, save_path)
 
 
@@ -122,7 +131,7 @@ def _draw(
         axes.axvspan(*estimate.interval, color=GREY, alpha=0.4, linewidth=0, label="95 % interval")
     for line in lines:
         axes.axvline(line.scale, color=line.colour, label=line.legend)
-    axes.axvline(1.0, color=GREY, linestyle=":", linewidth=0.9)
+    axes.axvline(1.0, color=GREY, linestyle=":", linewidth=0.9, label="post = pre")
     axes.set(xlim=_range(centres, counts, [line.scale for line in lines]), ylim=(0, None))
 
 

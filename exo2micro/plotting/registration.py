@@ -15,8 +15,8 @@ from exo2micro.plotting.overviews import (
     colour_overlay,
     correlation,
     display_factor,
+    matched_limits,
     overview,
-    robust_limits,
 )
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair, image_raster
 from exo2micro.plotting.places import textured_places
@@ -113,7 +113,7 @@ def _draw_whole(axes: list[Axes], post: Raster, steps: list[_Step], window: Wind
     factor = display_factor(shape, MAX_PX)
     reduced = overview(post, window, factor)
     pres: list[Overview] = [overview(step.pre, window, factor) for step in steps]
-    limits = robust_limits(reduced.values), robust_limits(pres[-1].values)
+    limits = matched_limits(reduced.values, pres[-1].values)
     for place, step, pre in zip(axes, steps, pres, strict=True):
         place.imshow(colour_overlay(reduced.values, pre.values, *limits), extent=reduced.extent)
         agreement = correlation(reduced.values, pre.values)
@@ -124,11 +124,11 @@ def _draw_whole(axes: list[Axes], post: Raster, steps: list[_Step], window: Wind
 
 def _draw_detail(axes: list[Axes], post: Raster, steps: list[_Step], window: Window) -> None:
     image = post.read(*window)
-    limits = robust_limits(image), robust_limits(steps[-1].pre.read(*window))
+    limits = matched_limits(image, steps[-1].pre.read(*window))
+    side = window[0].stop - window[0].start
+    axes[0].set_title(f"marked detail, {side} px", loc="left")
     for place, step in zip(axes, steps, strict=True):
         place.imshow(colour_overlay(image, step.pre.read(*window), *limits))
-        side = window[0].stop - window[0].start
-        place.set_title(f"marked detail, {side} px", loc="left")
         _frame(place)
 
 

@@ -36,8 +36,10 @@ class ScaleLine:
     @property
     def legend(self) -> str:
         """Text of the legend entry."""
-        number = f"{self.label} {self.scale:.4g}"
-        return f"{number}, offset {self.offset:.3g}" if self.offset else number
+        number = f"{self.label} {self.scale:#.4g}"
+        if not self.offset:
+            return number
+        return f"{number}, offset {self.offset:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def scale_lines(
