@@ -193,9 +193,9 @@ def open_image(path: Path) -> Raster:
         from exo2micro.raster.fits import FitsRaster
 
         return FitsRaster(path)
-    from exo2micro.raster.tiff_reader import TiledTiffRaster
+    from exo2micro.raster.tiff_reader import TiffCheckpoint
 
-    return TiledTiffRaster(path)
+    return TiffCheckpoint(path)
 
 
 @contextlib.contextmanager

@@ -1,96 +1,54 @@
-"""Reading tiled TIFF by window, with its stored overviews."""
+"""Reading TIFF checkpoints by window, with their stored overviews."""
 
-import threading
-from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import tifffile
 
 from exo2micro._typing import FloatImage, Image
-from exo2micro.raster.base import Raster, window_overlap
+from exo2micro.raster.base import Raster
+from exo2micro.raster.shared_file import SharedFile
+from exo2micro.raster.tiff_segments import PageReader
 from exo2micro.raster.windows import block_mean
 
-_CACHED_BYTES = 64 << 20
 
-
-class TiledTiffRaster(Raster):
-    """The first page of a tiled single-channel TIFF; decoded tiles are kept in a small cache.
+class TiffCheckpoint(Raster):
+    """The first page of a single-channel TIFF and its overviews.
 
     Parameters
     ----------
     path : Path
         File as `exo2micro.raster.tiff.write_tiff` makes it.
-    level : int
-        Resolution level, 0 for the full image.
 
     Raises
     ------
     tifffile.TiffFileError
-        If the file is no TIFF or is truncated.
+        If the file is no TIFF with one channel.
+    RawReadError
+        If it is truncated.
     """
 
-    def __init__(self, path: Path, level: int = 0) -> None:
-        self._file = tifffile.TiffFile(path)
-        levels = self._file.series[0].levels
-        page = levels[level].keyframe
-        if not page.is_tiled or page.samplesperpixel != 1:
-            msg = f"{path} is not a tiled single-channel TIFF"
+    def __init__(self, path: Path) -> None:
+        with tifffile.TiffFile(path) as file:
+            pages = [level.keyframe for level in file.series[0].levels]
+        if pages[0].samplesperpixel != 1:
+            msg = f"{path} has {pages[0].samplesperpixel} channels; a checkpoint has one"
             raise tifffile.TiffFileError(msg)
-        self._levels = len(levels)
-        self._path = path
-        self._page = page
-        self.shape = (page.imagelength, page.imagewidth)
-        self.dtype = page.dtype.newbyteorder("=")
-        self._tile = (page.tilelength, page.tilewidth)
-        self._columns = -(-page.imagewidth // page.tilewidth)
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[int, Image] = OrderedDict()
-        tile_bytes = self._tile[0] * self._tile[1] * self.dtype.itemsize
-        self._cache_size = max(8, _CACHED_BYTES // tile_bytes)
+        shared = SharedFile(path)
+        self._levels = [PageReader(shared, page) for page in pages]
+        self.shape = self._levels[0].shape
+        self.dtype = self._levels[0].dtype
 
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window; empty tiles are zero."""
-        out = np.zeros((rows.stop - rows.start, cols.stop - cols.start), self.dtype)
-        height, width = self._tile
-        for row in range(rows.start // height, -(-rows.stop // height)):
-            for col in range(cols.start // width, -(-cols.stop // width)):
-                tile = self._tile_at(row * self._columns + col)
-                if tile is None:
-                    continue
-                (into_y, from_y), (into_x, from_x) = (
-                    window_overlap(rows, row * height, height),
-                    window_overlap(cols, col * width, width),
-                )
-                out[into_y, into_x] = tile[from_y, from_x]
-        return out
+        window: Image = self._levels[0].read(rows, cols, (0,))[0]
+        return window
 
     def overview(self, factor: int) -> FloatImage:
         """Return block averages, from the coarsest stored level that divides `factor`."""
-        for level in range(self._levels - 1, 0, -1):
-            stored = self._file.series[0].levels[level]
-            step = round(self.shape[0] / stored.shape[0])
-            exact = tuple(-(-n // step) for n in self.shape) == tuple(stored.shape)
+        for level in reversed(self._levels[1:]):
+            step = round(self.shape[0] / level.shape[0])
+            exact = tuple(-(-n // step) for n in self.shape) == level.shape
             if exact and factor % step == 0:
-                coarse = TiledTiffRaster(self._path, level)
-                return block_mean(coarse.read_all(), factor // step)
+                ny, nx = level.shape
+                return block_mean(level.read(slice(0, ny), slice(0, nx), (0,))[0], factor // step)
         return super().overview(factor)
-
-    def _tile_at(self, index: int) -> Image | None:
-        with self._lock:
-            if index in self._cache:
-                self._cache.move_to_end(index)
-                return self._cache[index]
-            size = self._page.databytecounts[index]
-            if size == 0:
-                return None
-            handle = self._file.filehandle
-            handle.seek(self._page.dataoffsets[index])
-            encoded = handle.read(size)
-        decoded = self._page.decode(encoded, index)[0]
-        tile: Image = decoded[0, :, :, 0]
-        with self._lock:
-            self._cache[index] = tile
-            while len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
-        return tile

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from exo2micro.errors import ImageContentError
 from exo2micro.raster import Raster
 from exo2micro.raster.windows import row_bands
-from exo2micro.raw.figures import sample_windows
+from exo2micro.raw.figures import SATURATED_FRACTION, sample_windows
 
 MIN_SIDE_PX = 64
 """Below this there are too few tiles to fit an alignment and to certify it."""
 
-_SATURATED_FRACTION = 0.99
 _SCAN_ROWS = 256
 
 
@@ -70,7 +69,7 @@ def _scan_whole(raster: Raster, path: str | Path, saturation_level: float) -> No
     for rows in row_bands(raster.shape[0], _SCAN_ROWS):
         extent.add(raster.read(rows, slice(0, raster.shape[1])))
     extent.raise_if_not_finite(path)
-    if extent.saturated_fraction >= _SATURATED_FRACTION:
+    if extent.saturated_fraction >= SATURATED_FRACTION:
         msg = (
             f"{path} is saturated: {100 * extent.saturated_fraction:.4g} % of its pixels have the "
             f"highest value {saturation_level:g}; scan again with a shorter exposure"
@@ -113,7 +112,7 @@ class _Extent:
     @property
     def is_suspicious(self) -> bool:
         """Whether the whole image may be blank or saturated."""
-        return self.minimum == self.maximum or self.saturated_fraction >= _SATURATED_FRACTION
+        return self.minimum == self.maximum or self.saturated_fraction >= SATURATED_FRACTION
 
     def raise_if_not_finite(self, path: str | Path) -> None:
         """Raise ImageContentError if a pixel is NaN or infinite."""

@@ -108,8 +108,10 @@ def load_image_pair(
     post, pre = (open_raw(paths[0], page) for paths in (files.post, files.pre))
     choice = _choose_channel(post, pre, channel)
     rasters = post.channel(choice.post_index), pre.channel(choice.pre_index)
-    for raster in rasters:
-        check_content(raster, _place_of(raster), raster.image.saturation_level)
+    used = choice.post[choice.post_index], choice.pre[choice.pre_index]
+    for raster, figures in zip(rasters, used, strict=True):
+        if figures.is_suspicious:
+            check_content(raster, _place_of(raster), raster.image.saturation_level)
     warnings = (*choice.warnings, *_image_warnings(post, pre))
     for text in warnings:
         logger.warning("%s %s: %s", sample, dye, text)

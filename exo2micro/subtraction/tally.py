@@ -9,8 +9,8 @@ from exo2micro._typing import Image
 from exo2micro.subtraction.quality import DQ, NO_DATA
 
 _LINEAR_COUNTS = 0.01  # bins are this wide near zero ...
-_PER_UNIT = 100.0  # ... and one per cent wide far from it
-_BINS = 4096
+_PER_UNIT = 500.0  # ... and 0.2 per cent wide far from it
+_BINS = 8192
 _MOST_SAMPLED = 8_000_000
 
 _GAUSS_LOW = 15.865525393145708  # per cent of a Gaussian below minus one sigma

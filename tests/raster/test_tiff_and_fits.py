@@ -16,7 +16,7 @@ from exo2micro.raster.fits_checksum import add_words, checksum_text, sum_words
 from exo2micro.raster.fits_tiles import PlaneSpec
 from exo2micro.raster.stream import OVERVIEW_STEP, RasterSource, drain, feed, stream_bands
 from exo2micro.raster.tiff import write_tiff
-from exo2micro.raster.tiff_reader import TiledTiffRaster
+from exo2micro.raster.tiff_reader import TiffCheckpoint
 
 CASES = [
     ((700, 901), 300, np.uint8),
@@ -79,7 +79,7 @@ def test_tiff_reads_back_exactly(tmp_path, shape, pad, dtype):
             expected = raster.overview(OVERVIEW_STEP)
             assert np.abs(level.asarray() - expected).max() <= (0.5 if dtype != np.float32 else 0)
     assert max(shapes[-1]) <= 256
-    read = TiledTiffRaster(path)
+    read = TiffCheckpoint(path)
     assert (read.shape, read.dtype) == (raster.shape, np.dtype(dtype))
     rows, cols = slice(10, shape[0] // 2 + pad), slice(5, shape[1] + pad)
     assert np.array_equal(read.read(rows, cols), whole[rows, cols])
@@ -134,8 +134,8 @@ def test_overview_from_stored_levels_equals_the_real_one(tmp_path):
     raster = padded((1024, 2048), 0, np.float32)
     path = tmp_path / "image.tiff"
     save_tiff(path, raster)
-    assert np.allclose(TiledTiffRaster(path).overview(8), raster.overview(8), atol=1e-3)
-    assert np.allclose(TiledTiffRaster(path).overview(3), raster.overview(3), atol=1e-3)
+    assert np.allclose(TiffCheckpoint(path).overview(8), raster.overview(8), atol=1e-3)
+    assert np.allclose(TiffCheckpoint(path).overview(3), raster.overview(3), atol=1e-3)
 
 
 def test_a_failing_write_leaves_no_spool_file(tmp_path):

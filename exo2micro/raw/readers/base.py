@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from exo2micro.errors import RawReadError
-from exo2micro.raw._file import check_raw_path
+from exo2micro.raw.access import check_raw_path
 from exo2micro.raw.image import PageChoice, RawImage
 from exo2micro.registry import AutoRegisterMeta
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage
 from exo2micro.errors import RawReadError
-from exo2micro.raw._file import SharedFile
+from exo2micro.raster.shared_file import SharedFile
+from exo2micro.raster.tiff_segments import PageReader
 from exo2micro.raw.image import COLOUR_NAMES, PageChoice, RawImage, choose_page
 from exo2micro.raw.readers.base import RawReader, open_raw
 from exo2micro.raw.readers.vendor import READ_ERRORS
 from exo2micro.raw.tiff.pages import TiffPlane, check_supported, list_planes, reduced_pages
 from exo2micro.raw.tiff.pixel_size import pixel_size_um
 from exo2micro.raw.tiff.pyramid import Pyramid
-from exo2micro.raw.tiff.segments import PageReader
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage
+from exo2micro.raster.tiff_segments import PageReader
 from exo2micro.raster.windows import block_mean, row_bands
-from exo2micro.raw.tiff.segments import PageReader
 
 _PROBE_PX = 512
 _MAX_BIAS = 0.05

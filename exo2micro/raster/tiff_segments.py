@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from exo2micro.errors import RawReadError
-from exo2micro.raw._file import SharedFile
+from exo2micro.raster.shared_file import SharedFile
 
 logger = logging.getLogger(__name__)
 
