@@ -72,7 +72,6 @@ class FamilyScanner:
                 logger.warning("module %s was changed: start a new process to use it", name)
                 continue
             self._forget(module)
-        self._enable_cache = False  # it names a part of the modules, and here all are looked at
         self.scan()
         for name in self._files:
             self._adopt(self._classes(sys.modules.get(name)))

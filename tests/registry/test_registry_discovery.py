@@ -1,5 +1,6 @@
 """What discovery imports, when, and what it says about modules that are broken."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -135,6 +136,14 @@ class TestLaziness:
         assert Base.__registry__._config.discovery_package is None
         assert len(Base.__registry__) == 0
 
+    def test_no_package_for_a_local_class_of_a_packages_module(self, make_package):
+        package = make_package(plugins=("one",))
+        package.load()
+        names = {"__module__": f"{package.name}.base", "__qualname__": "make.<locals>.Base"}
+        base = AutoRegisterMeta("Base", (), {"__registry_key__": "name", "name": None, **names})
+        assert len(base.__registry__) == 0
+        assert package.imported == {"base"}
+
     def test_package_and_function_given(self, make_package):
         package = make_package(plugins=("one",))
         calls = []
@@ -182,6 +191,14 @@ class TestLaziness:
         assert sorted(given) == ["kept", "one"]
         base.PLUGINS.unregister("one")
         assert list(given) == list(base.HELPERS) == ["kept"]
+
+    def test_a_file_younger_than_the_finders_view_of_its_folder(self, make_package):
+        package = make_package()
+        base = package.load()
+        stat = package.folder.stat()
+        package.write_plugin("one")
+        os.utime(package.folder, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert list(base.PLUGINS) == ["one"]
 
     def test_a_plugin_body_that_reads_the_registry(self, make_package):
         package = make_package(plugins=("one", "two"))
@@ -290,6 +307,22 @@ class TestUsersOwnClasses:
         assert base.PLUGINS["one"] is mine
         assert base.HELPERS["one"] is int
         assert sorted(base.PLUGINS) == ["one", "two"]
+
+    def test_they_override_modules_that_are_imported_by_hand_later(self, make_package):
+        package = make_package(plugins=("one",))
+        base = package.load()
+        mine = type(base.Plugin)("Mine", (base.Plugin,), {"name": "one"})
+        package.load("one")
+        assert base.PLUGINS["one"] is mine
+
+    def test_after_discovery_the_last_wins_wherever_it_is_made(self, make_package):
+        package = make_package(plugins=("one",))
+        base = package.load()
+        len(base.PLUGINS)
+        type(base.Plugin)("Mine", (base.Plugin,), {"name": "one"})
+        inside = {"name": "one", "__module__": f"{package.name}.made"}
+        made = type(base.Plugin)("Made", (base.Plugin,), inside)
+        assert base.PLUGINS["one"] is made
 
     def test_under_error_they_are_named(self, make_package):
         package = make_package("__registry_policy__ = 'error'", plugins=("one",))
