@@ -29,7 +29,7 @@ find_python() {
 }
 
 advise_python() {
-    found=$(python3 --version 2>/dev/null || say "no python3") || true
+    found=$(python3 --version 2>/dev/null) || found=""
     case $(uname -s) in
         Darwin) how="install it from https://www.python.org/downloads/ or with: brew install python" ;;
         *) how="on Debian or Ubuntu: sudo apt-get install python3 python3-venv" ;;
@@ -55,10 +55,7 @@ add_venv_module() {
         stop "could not install $package; run as root: apt-get update && $command"
 }
 
-python=$(find_python)
-[ -n "$python" ] || advise_python
-
-# Same interpreter, same project file, extras already there: nothing to do.
+# A working environment, the same project file, the extras there: nothing to do.
 wanted="$(cksum <"$here/pyproject.toml") $here"
 stamp="$venv/installed"
 if [ -x "$venv/bin/python" ] && is_new_enough "$venv/bin/python" && [ -f "$stamp" ] &&
@@ -74,6 +71,8 @@ done
 [ "$done_extras" != "-" ] && [ -z "$missing" ] && exit 0
 
 if ! is_new_enough "$venv/bin/python"; then
+    python=$(find_python)
+    [ -n "$python" ] || advise_python
     makes_environments "$python" || add_venv_module "$python"
     say "making $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv" || stop "could not make $venv with $python"
