@@ -205,5 +205,6 @@ def _pixel_noise(pixels: NDArray[Any]) -> float:
         return 0.0
     wide = np.float64 if pixels.dtype.itemsize > 2 else np.float32
     difference = np.abs(np.diff(pixels[::_NOISE_ROW_STEP].astype(wide), axis=1)).ravel()
-    limit = np.partition(difference, n := int(0.9 * (difference.size - 1)))[n]
+    rank = int(0.9 * (difference.size - 1))
+    limit = np.partition(difference, rank)[rank]
     return float(np.minimum(difference, limit).mean() * np.sqrt(np.pi) / 2.0)

@@ -111,7 +111,9 @@ def load_image_pair(
     used = choice.post[choice.post_index], choice.pre[choice.pre_index]
     for raster, figures in zip(rasters, used, strict=True):
         if figures.is_suspicious:
-            check_content(raster, _place_of(raster), raster.image.saturation_level)
+            is_saturated = figures.saturated_fraction > 0
+            level = figures.maximum if is_saturated else raster.image.saturation_level
+            check_content(raster, _place_of(raster), level)
     warnings = (*choice.warnings, *_image_warnings(post, pre))
     for text in warnings:
         logger.warning("%s %s: %s", sample, dye, text)

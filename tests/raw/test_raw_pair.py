@@ -194,6 +194,13 @@ def test_saturation_of_a_twelve_bit_camera_is_seen(write, make_scene):
     assert pair.channel.pre[0].saturated_fraction == 0
 
 
+def test_all_saturated_twelve_bit_image_is_refused(write, make_scene):
+    image = np.full(SHAPE, 4095, np.uint16)
+    image[:2] = 100
+    with pytest.raises(ImageContentError, match=r"S_post_DAPI\.tif is saturated: 99.33 %"):
+        load_image_pair("S", "DAPI", write(image, gray(make_scene, "uint16")))
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_blank_image_is_named(write, make_scene, ndim):
     blank = np.zeros((*SHAPE, 3)[:ndim], np.uint8)
