@@ -43,12 +43,16 @@ SEED = 20250102
 COVERAGE_OVERVIEW_PX = 400
 
 
-def significant(found: TileMatches, strangers: TileMatches) -> Mask:
-    """Return which matches beat those with strangers and share one brightness ratio."""
+def null_threshold(strangers: TileMatches) -> float:
+    """Return the correlation, as Fisher's z, that matches with strangers do not reach."""
     if len(strangers.scores) == 0:
-        return found.usable
+        return np.inf
     null = np.arctanh(np.clip(strangers.scores, 0, 0.999))
-    threshold = NULL_FACTOR * float(np.quantile(null, NULL_QUANTILE))
+    return NULL_FACTOR * float(np.quantile(null, NULL_QUANTILE))
+
+
+def significant(found: TileMatches, threshold: float) -> Mask:
+    """Return which matches exceed the null threshold and share one brightness ratio."""
     real = found.usable & (np.arctanh(np.clip(found.scores, 0, 0.999)) > threshold)
     if not real.any():
         return real
@@ -90,7 +94,7 @@ def certify(
     """
     found = match_tiles(post.raster, pre.raster, transform, centres, plan, threads=threads)
     strangers = match_strangers(post.raster, pre.raster, transform, centres, plan, threads=threads)
-    kept = found.select(significant(found, strangers))
+    kept = found.select(significant(found, null_threshold(strangers)))
     linear = np.array([transform.linear(c) for c in kept.centres]).reshape(-1, 2, 2)
     residuals = np.einsum("nij,nj->ni", linear, kept.shifts)
     precisions = kept.precisions * PRECISION_FACTOR

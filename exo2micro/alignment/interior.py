@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from exo2micro.alignment.certificate import Certificate
-from exo2micro.alignment.certify import certify, significant
+from exo2micro.alignment.certify import certify, null_threshold, significant
 from exo2micro.alignment.fit import Model, fit_correction
 from exo2micro.alignment.matching import CLUSTER_PX, MatchPlan, match_strangers, match_tiles
 from exo2micro.alignment.outline import sample_mask
@@ -22,7 +22,7 @@ from exo2micro.verdict import Level, Verdict
 TILE_PER_BLUR = 10.0
 SMALLEST_TILE_PX = 32
 SMALLEST_SIDE_PER_TILE = 12.0
-CELLS = 480
+CELLS = 320
 # Search range at full resolution; the overviews are right to a few pixels, or smooth deformation
 # of up to this size is left.
 FINAL_SEARCH_PX = 12
@@ -33,6 +33,7 @@ LAST_TOLERANCE_PX = 2.0
 TILES_FOR_HOMOGRAPHY = 24
 TILES_FOR_AFFINE = 12
 LEAST_TILES = 6
+NULL_KEY = "correlation_by_chance_z"
 FEATURE_OVERVIEW_PX = 1000.0
 CORRECTION_OVERVIEW_PX = 200.0
 
@@ -227,8 +228,10 @@ def _correct(
     """Return the alignment corrected by one matching of the tiles that may be fitted."""
     centres = choice.centres[~choice.held_out]
     found = match_tiles(post, pre, transform, centres, plan, threads=threads)
-    strangers = match_strangers(post, pre, transform, centres, plan, threads=threads)
-    kept = found.select(significant(found, strangers))
+    if NULL_KEY not in metrics:
+        strangers = match_strangers(post, pre, transform, centres, plan, threads=threads)
+        metrics[NULL_KEY] = null_threshold(strangers)
+    kept = found.select(significant(found, metrics[NULL_KEY]))
     model: Model = "homography"
     if len(kept.centres) < TILES_FOR_HOMOGRAPHY:
         model = "affine" if len(kept.centres) >= TILES_FOR_AFFINE else "similarity"

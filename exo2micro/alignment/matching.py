@@ -1,6 +1,6 @@
 """Matching of tiles: where a small piece of post lies in pre, and how sure that is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import cv2
@@ -29,6 +29,11 @@ TUKEY = 4.685
 MAD_TO_SIGMA = 1.4826
 # Every so many pixels enter a median; prime to the tile sides, so that all columns take part.
 MEDIAN_STRIDE = 7
+# Enough matches with strangers to know the 99 % quantile of their correlation to a few per cent.
+STRANGERS = 100
+# A sub-pixel fit ends, after its robust weights have settled, with a step this short.
+LEAST_STEPS = 3
+SHORT_STEP_PX = 0.02
 # Texture beyond this many robust sigmas (microbes, debris) is clipped before the correlation.
 CLIP_SIGMAS = 4.0
 
@@ -164,20 +169,22 @@ def match_strangers(
     *,
     threads: int = 1,
 ) -> TileMatches:
-    """Match every tile with the surroundings of another one: the null distribution.
+    """Match tiles with the surroundings of other ones: the null distribution.
 
-    Tile ``i`` is compared with the pre of the tile half the list further, so that whatever
-    agreement is found is what non-corresponding texture of these very images gives.
+    At most `STRANGERS` tiles, evenly picked, are matched to the whole pixel. Tile ``i`` is
+    compared with the pre of the tile half the list further, so that whatever agreement is found
+    is what non-corresponding texture of these very images gives.
     """
     count = len(centres)
-    partners = (np.arange(count) + max(1, count // 2)) % max(1, count)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, STRANGERS)).astype(int))
+    whole_pixel = replace(plan, steps=0)
 
     def measure(index: int) -> tuple[float, ...]:
-        here, there = centres[index], centres[partners[index]]
+        here, there = centres[index], centres[(index + count // 2) % count]
         stranger = transform @ Transform.translation(*(there - here))
-        return _measure(post, pre, stranger, plan, here)
+        return _measure(post, pre, stranger, whole_pixel, here)
 
-    return _collect(centres, list(map_ordered(measure, range(count), threads)))
+    return _collect(centres[chosen], list(map_ordered(measure, chosen, threads)))
 
 
 def tile_reach(size: int) -> int:
@@ -281,7 +288,7 @@ def _sub_pixel_fit(
     weights = post_valid.astype(np.float32)
     step: tuple[float, float] = (0.0, 0.0)
     result: _Regression | None = None
-    for _ in range(plan.steps):
+    for done in range(1, plan.steps + 1):
         pre_layers, pre_valid = _pre_layers(patch, dx, dy, plan)
         valid = post_valid & pre_valid
         result = _robust_regression(pre_layers, post_layers, valid, weights)
@@ -292,6 +299,8 @@ def _sub_pixel_fit(
         dx, dy = dx + step[0], dy + step[1]
         if max(abs(dx), abs(dy)) > plan.search + 1.5:
             return (*_UNUSABLE[:5], score, *_UNUSABLE[6:])
+        if done >= LEAST_STEPS and np.hypot(*step) < SHORT_STEP_PX:
+            break
     if result is None:
         return _UNUSABLE
     covariance = result.covariance[2:, 2:]

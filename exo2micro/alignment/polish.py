@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # A polished mapping is kept if it gains at least this part of the supporting tiles, or loses none
 # and lowers their disagreement by this part.
 GAIN = 0.05
+# An outline fit closer than this to a clear interior result, overview pixels, only confirms it.
+AGREEMENT_PX = 0.5
 
 
 def refine_on_overviews(
@@ -52,7 +54,12 @@ def refine_on_overviews(
             "outline_distance_px": fitted.distance_px * factor,
         }
         candidate = fitted.transform.unscaled(factor, factor)
-        best, record["outline"] = _better(post, pre, best, candidate, settings, threads)
+        apart = _moved(best.transform, candidate, post.raster.shape)
+        record["outline_apart_px"] = apart
+        if best.clear and apart < AGREEMENT_PX * factor:
+            record["outline"] = "not used: it confirms the interior"
+        else:
+            best, record["outline"] = _better(post, pre, best, candidate, settings, threads)
     if settings.fine_ecc:
         small = best.transform.scaled(factor, factor)
         correlated = _correlate(here, there, small, settings)
@@ -92,10 +99,8 @@ def _beyond_limits(
 ) -> str:
     """Return in words which limit a correction breaks over the image, empty if none."""
     ny, nx = shape
-    xs, ys = np.meshgrid(np.linspace(0.2, 0.8, 4) * nx, np.linspace(0.2, 0.8, 4) * ny)
-    points = np.column_stack([xs.ravel(), ys.ravel()])
     centre = ((nx - 1) / 2, (ny - 1) / 2)
-    shift = float(np.median(np.hypot(*(after(points) - before(points)).T)))
+    shift = _moved(before, after, shape)
     turn = after.rotation_deg(centre) - before.rotation_deg(centre)
     turn = abs((turn + 180) % 360 - 180)
     growth = abs(after.magnification(centre) / before.magnification(centre) - 1)
@@ -109,6 +114,14 @@ def _beyond_limits(
     if stretch[0] / stretch[1] - 1 > settings.max_scale_diff:
         return f"magnifications along two axes differ by {stretch[0] / stretch[1] - 1:.3f}"
     return ""
+
+
+def _moved(before: Transform, after: Transform, shape: tuple[int, int]) -> float:
+    """Return by how much two mappings differ, median over the inner image, pixels."""
+    ny, nx = shape
+    xs, ys = np.meshgrid(np.linspace(0.2, 0.8, 4) * nx, np.linspace(0.2, 0.8, 4) * ny)
+    points = np.column_stack([xs.ravel(), ys.ravel()])
+    return float(np.median(np.hypot(*(after(points) - before(points)).T)))
 
 
 def _correlate(

@@ -19,7 +19,7 @@ SOFT_OFFSET = 0.15
 FINE_SIGMA_PX = 1.0
 COARSE_SIGMA_PX = 7.0
 # Two candidates closer than this are one.
-SAME_ANGLE_DEG = 4.0
+SAME_ANGLE_DEG = 5.0
 SAME_MAGNIFICATION = 0.08
 SAME_PLACE_PX = 8.0
 
@@ -92,7 +92,7 @@ def grid_search(
     magnifications: Iterable[float],
     *,
     mirrored: bool = False,
-    keep: int = 5,
+    keep: int = 4,
     threads: int = 1,
 ) -> list[Hypothesis]:
     """Return the best mappings over a grid of rotations and magnifications and all shifts.

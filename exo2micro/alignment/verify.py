@@ -24,6 +24,8 @@ NULL_QUANTILE = 0.98
 # Smallest number of tiles that agree, and how far, in Poisson sigmas, above what strangers give.
 LEAST_SUPPORT = 8
 SUPPORT_SIGMAS = 5.0
+# Fewer tiles above chance than this in the wide round end the verification.
+LEAST_GAIN = 3
 # A hypothesis supported by this part of the tiles needs no comparison with others.
 CLEAR_FRACTION = 0.5
 
@@ -89,8 +91,13 @@ def verify(
     current = transform
     if rounds > 1:
         wide = _round(post, pre, current, factor, WIDE, "similarity", WIDE_TOLERANCE_PX, threads)
-        if wide is not None and wide.correction.support >= LEAST_SUPPORT // 2:
-            current = wide.transform
+        if wide is None:
+            return Verified(transform, 0, 0, 0, float("inf"))
+        if wide.correction.support < max(LEAST_SUPPORT, wide.chance + LEAST_GAIN):
+            return Verified(
+                transform, wide.correction.support, wide.chance, wide.tiles, float("inf")
+            )
+        current = wide.transform
     narrow = _round(post, pre, current, factor, NARROW, "affine", NARROW_TOLERANCE_PX, threads)
     if narrow is None:
         return Verified(transform, 0, 0, 0, float("inf"))

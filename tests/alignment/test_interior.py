@@ -1,0 +1,122 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from exo2micro.alignment.certificate import Certificate
+from exo2micro.alignment.functions import (
+    align,
+    prealign_phase_correlation,
+    refine_interior_ecc,
+    refine_interior_sift,
+    register_highorder,
+)
+from exo2micro.alignment.transform import Transform
+from exo2micro.errors import RegistrationError
+from exo2micro.synthetic import PairSpec, make_pair
+from exo2micro.verdict import Level
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"perspective": (0.01, -0.015), "shear": 0.02},
+        {"coverage": 0.15},
+        {"dim": 0.3},
+        {"saturated_debris": 30},
+        {"bits": 16, "pedestal": 200.0},
+        {"lost_piece": 0.3},
+    ],
+    ids=str,
+)
+def test_goal_on_small_images(images, usual, true_error, change):
+    post, pre, truth = images(replace(usual, **change))
+    result = align(post, pre)
+    error = true_error(result.transform, truth)
+    assert np.median(error) < 0.1
+    assert np.quantile(error, 0.95) < 0.3
+    assert result.certificate.bound_px >= np.quantile(error, 0.95)
+    assert result.verdict.level is not Level.FAIL
+
+
+def test_a_plain_pair_passes(images, usual):
+    post, pre, _ = images(replace(usual, shape=(1300, 1300)))
+    result = align(post, pre)
+    assert result.verdict.level is Level.PASS, result.verdict.reason
+    assert result.certificate.coverage > 0.9
+    assert result.certificate.forward_backward_px < 0.1
+
+
+@pytest.mark.parametrize("wrong_px", [4.0, 9.0, 40.0])
+def test_a_wrong_alignment_never_passes(images, usual, wrong_px):
+    post, pre, truth = images(usual)
+    wrong = Transform.from_matrix(truth.matrix) @ Transform.translation(wrong_px, 0)
+    result = refine_interior_sift(post, pre, wrong, interior_ecc=False)
+    assert result.transform == wrong
+    assert result.verdict.level is Level.FAIL
+
+
+def test_an_offset_of_a_pixel_is_certified_as_such(images, usual):
+    post, pre, truth = images(usual)
+    wrong = Transform.from_matrix(truth.matrix) @ Transform.translation(0.9, 0.6)
+    certificate = refine_interior_sift(post, pre, wrong, interior_ecc=False).certificate
+    length = np.hypot(*(wrong.linear() @ [0.9, 0.6] - wrong.linear() @ [0, 0]))
+    assert certificate.median_px == pytest.approx(length, rel=0.1)
+    assert certificate.bound_px >= length
+    assert certificate.verdict.level is Level.CHECK
+
+
+def test_a_correction_beyond_the_limit_is_refused(images, usual):
+    post, pre, truth = images(usual)
+    start = Transform.from_matrix(truth.matrix) @ Transform.translation(12, 0)
+    result = refine_interior_sift(post, pre, start, interior_max_correction=5)
+    assert result.transform == start
+    assert "interior_max_correction" in result.verdict.reason
+
+
+def test_same_bits_at_any_thread_count_and_again(images, usual):
+    post, pre, _ = images(usual)
+    first, second, third = (align(post, pre, threads=n) for n in (1, 3, 1))
+    assert first.transform == second.transform == third.transform
+    assert first.certificate.to_dict() == second.certificate.to_dict()
+    assert json.dumps(first.metrics) == json.dumps(third.metrics)
+
+
+def test_certificate_survives_json(images, usual):
+    post, pre, _ = images(usual)
+    certificate = align(post, pre).certificate
+    text = json.dumps(certificate.to_dict(), allow_nan=False)
+    assert Certificate.from_dict(json.loads(text)).to_dict() == certificate.to_dict()
+    assert Certificate.from_dict(json.loads(text)).verdict == certificate.verdict
+
+
+def test_array_functions_agree(images, usual, true_error):
+    post, pre, truth = images(usual)
+    coarse = register_highorder(post, pre, angle_range=10)
+    fine = refine_interior_ecc(post, pre, coarse.transform)
+    assert np.median(true_error(fine.transform, truth)) < 0.05
+
+
+def test_phase_correlation_finds_a_shift():
+    pair = make_pair(PairSpec(shape=(600, 700), shift_px=(40, -25), border=0.15))
+    post, pre = pair.post.read_all(), pair.pre.read_all()
+    found = prealign_phase_correlation(post, pre)
+    point = np.array([[350.0, 300.0]])
+    np.testing.assert_allclose(found(point), pair.truth.mapping(point), atol=2.5)
+    with pytest.raises(RegistrationError, match="one brightness"):
+        prealign_phase_correlation(post, np.zeros_like(post))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((100, 100, 3), np.uint8), "one channel"),
+        (np.full((100, 100), np.nan), "NaN"),
+        (np.zeros((20, 100), np.uint8), "at least 64 px"),
+    ],
+)
+def test_unusable_arrays_are_refused(image, words):
+    with pytest.raises(RegistrationError, match=words):
+        align(image, np.zeros((100, 100), np.uint8))
