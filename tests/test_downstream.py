@@ -34,6 +34,6 @@ def test_snippet_finds_microbes(finished, monkeypatch):
     assert len(lines) > 3
     assert lines[0].startswith("feature 1: centroid (")
     pad = 2000
-    truth = finished.truth.truth.microbe_mask
+    truth = finished.truth.truth.microbe_mask()
     inside = [truth[round(p.centroid[0]) - pad, round(p.centroid[1]) - pad] for p in names["props"]]
     assert sum(inside) >= 0.8 * len(inside)

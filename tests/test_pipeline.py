@@ -28,7 +28,7 @@ from exo2micro.parameter import Parameter
 from exo2micro.raster.lock import FolderLock
 from exo2micro.raster.record import read_record
 from exo2micro.stages import STAGES
-from exo2micro.synthetic import unrelated_pair
+from exo2micro.synthetic import unrelated_pair, write_image
 
 
 def sample_dye(project, **options) -> SampleDye:
@@ -271,12 +271,16 @@ def test_changed_default_is_seen(done, monkeypatch):
 
 
 def test_raised_revision_is_seen(done, monkeypatch):
-    monkeypatch.setattr(STAGES[2], "revision", STAGES[2].revision + 1)
+    revision = STAGES[2].revision
+    monkeypatch.setattr(STAGES[2], "revision", revision + 1)
     before = image_bytes(done)
     rows = sample_dye(done).plan()
-    assert rows[1].reason == "stage revision 1→2"
+    assert rows[1].reason == f"stage revision {revision}→{revision + 1}"
     sample_dye(done).run()
-    assert image_bytes(done) == before
+    after = image_bytes(done)
+    fits_name = "fits/04_difference_difference.fits"
+    assert before.pop(fits_name) != after.pop(fits_name), "its HISTORY names the new input"
+    assert before == after
 
 
 def test_upgrade_of_the_package_alone_changes_nothing(done):
@@ -404,14 +408,17 @@ def test_preflight_refuses_and_force_run_overrides(project, monkeypatch):
     assert sample_dye(project).run(to_stage=1, force_run=True)["status"] == "complete"
 
 
+def make_unrelated(project):
+    """Replace the post-stain image by one of another rock."""
+    path = next((project.raw / SAMPLE).glob("*PostStain*.tif"))
+    post, _ = unrelated_pair(project.spec)
+    write_image(post, path, project.spec)
+
+
 @pytest.fixture
 def unrelated(project):
     """A project whose post-stain image shows another rock."""
-    from exo2micro.synthetic import write_image
-
-    pair = unrelated_pair(project.spec)
-    post = next((project.raw / SAMPLE).glob("*PostStain*.tif"))
-    write_image(pair.post, post)
+    make_unrelated(project)
     return project
 
 
@@ -444,10 +451,7 @@ def test_keep_failed_labels_header_and_name(unrelated):
 
 
 def test_older_difference_is_set_aside_on_fail(done):
-    from exo2micro.synthetic import write_image
-
-    post = next((done.raw / SAMPLE).glob("*PostStain*.tif"))
-    write_image(unrelated_pair(done.spec).post, post)
+    make_unrelated(done)
     old = (done.folder / "fits/04_difference_difference.fits").read_bytes()
     assert sample_dye(done).run()["verdict"] == "FAIL"
     assert not (done.folder / "fits/04_difference_difference.fits").exists()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.plotting.base import Diagnostic, PairView
-from exo2micro.raster.atomic import write_atomically, write_text_atomically
+from exo2micro.plotting.figure import save_figure
+from exo2micro.raster.atomic import write_text_atomically
 from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import FileStamp, Record
 
@@ -69,8 +70,7 @@ class Gallery:
         path = self._paths.picture(name, self._suffix)
         entry: dict[str, Any] = {"drawn_from": self._identity(diagnostic)}
         try:
-            figure = diagnostic.draw(view)
-            write_atomically(path, lambda temporary: save_png(figure, temporary))
+            save_figure(diagnostic.draw(view), path)
             entry["file"] = asdict(FileStamp.of(path))
         except Exception as error:  # noqa: BLE001 - user code may raise anything
             entry["error"] = f"{type(error).__name__}: {error}"
@@ -100,11 +100,6 @@ class Gallery:
         except (FileNotFoundError, ValueError, KeyError):
             return {}
         return dict(pictures)
-
-
-def save_png(figure: Any, path: Path) -> None:  # noqa: ANN401
-    """Save a figure as PNG without clock time or version, whatever the path's suffix."""
-    figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def _has_difference(records: Mapping[int, Record]) -> bool:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from exo2micro.errors import OutputError
+from exo2micro.errors import Exo2microError, OutputError
 
 _HASH_BLOCK = 1 << 22
 TEMPORARY_PREFIX = ".writing-"
@@ -26,7 +26,7 @@ def explain_os_errors(path: Path, action: str) -> Iterator[None]:
     """Turn an OSError of the operating system into an `OutputError` with cause and next action."""
     try:
         yield
-    except OutputError:
+    except Exo2microError:
         raise
     except OSError as error:
         advice = {

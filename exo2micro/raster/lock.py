@@ -40,15 +40,15 @@ class FolderLock:
             If another process holds it.
         """
         make_folder(self._folder)
-        try:
-            with explain_os_errors(self._folder / _LOCK, "lock"):
+        with explain_os_errors(self._folder / _LOCK, "lock"):
+            try:
                 self._lock.acquire()
-        except Timeout:
-            msg = (
-                f"{self._folder} is in use by {_owner(self._folder)}: wait for it to end, "
-                "or choose another output_dir"
-            )
-            raise OutputLockedError(msg) from None
+            except Timeout:
+                msg = (
+                    f"{self._folder} is in use by {_owner(self._folder)}: wait for it to end, "
+                    "or choose another output_dir"
+                )
+                raise OutputLockedError(msg) from None
         try:
             if self._lock.lock_counter == 1:
                 self._sign()

@@ -199,7 +199,7 @@ def read_record(path: Path) -> Record | None:
     """
     try:
         return Record.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = (
