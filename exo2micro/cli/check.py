@@ -63,8 +63,7 @@ class PairCheck:
         lines = [f"{self.sample} / {self.dye}" + (": cannot be run" if self.problem else "")]
         lines += [f"  {self.problem}"] if self.problem else []
         lines += [f"  {line}" for line in (self.preflight.lines() if self.preflight else ())]
-        lines += [f"  stage {r.number} {r.title}: {r.action}, {r.reason}" for r in self.plan]
-        return lines
+        return lines + [f"  stage {row.number} {row.title}: {_action(row)}" for row in self.plan]
 
 
 @click.command(
@@ -138,6 +137,11 @@ def check_pair(pair: Any, *, deep: bool) -> PairCheck:  # noqa: ANN401
         return PairCheck(pair.sample, pair.dye, report, pair.plan(deep=deep))
     except Exo2microError as error:
         return PairCheck(pair.sample, pair.dye, problem=str(error))
+
+
+def _action(row: "PlannedStage") -> str:
+    word = {"run": "to run", "cached": "valid"}.get(row.action, row.action)
+    return word if row.reason == row.action else f"{word} ({row.reason})"
 
 
 def total_of(checks: Sequence[PairCheck]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from exo2micro.cli.facts import (
     value_text,
     what_is,
 )
-from exo2micro.cli.names import FileName, describe_image, pair_of, parse_stem, split_suffix
+from exo2micro.cli.names import FileName, pair_of, parse_stem, split_suffix
 from exo2micro.defaults import STAGE_NAMES
 from exo2micro.errors import RawFileNotFoundError, RawPairingError, RawReadError
 from exo2micro.raster.paths import PairPaths
@@ -127,13 +127,13 @@ def _explain_checkpoint(path: Path, record: Record) -> Explanation:
 
 
 def _explain_without_record(path: Path, kind: str, name: FileName | None) -> Explanation:
-    remark = "no record: parameters and integrity cannot be verified"
+    remark = "no record beside it, so that it cannot be verified"
     if kind in _FITS:
         sections = {"Header": fits_rows(path)}
-        if name is None and "STAGE" not in sections["Header"]:
+        base = name or _name_in(sections["Header"])
+        if base is None:
             return Explanation(path, "raw", "a FITS file of another program", "header", sections)
-        what = name.text if name else describe_image(int(sections["Header"]["STAGE"]), "")
-        return Explanation(path, "checkpoint", what, "FITS header", sections, (remark,))
+        return Explanation(path, "checkpoint", base.text, "FITS header", sections, (remark,))
     if kind in _TIFF:
         description = tiff_description(path)
         if description is not None:
@@ -149,6 +149,16 @@ def _explain_without_record(path: Path, kind: str, name: FileName | None) -> Exp
             sections = _name_sections(name)
             return Explanation(path, "checkpoint", name.text, "file name", sections, (remark,))
     return _explain_raw(path)
+
+
+def _name_in(header: Mapping[str, Any]) -> FileName | None:
+    """Return what a FITS header says in place of a file name that was changed."""
+    stage = str(header.get("STAGE", "")).split(" ")[0]
+    if not stage.isdecimal() or int(stage) not in STAGE_NAMES:
+        return None
+    return FileName(
+        int(stage), STAGE_NAMES[int(stage)], "difference" if "SCALE" in header else "image"
+    )
 
 
 def _explain_raw(path: Path) -> Explanation:

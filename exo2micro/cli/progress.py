@@ -65,17 +65,17 @@ def showing_stages(terminal: Terminal, prefix: str = "") -> Iterator[Callable[[E
 
 def line_of(event: Event) -> str:
     """Return an event as one line of text."""
-    head = event.title
-    if event.number:
-        head = f"stage {event.number}/{max(STAGE_NAMES)} {event.title}"
     remark = event.message
     if len(remark) > MOST_REASON_CHARACTERS:
         remark = remark[: MOST_REASON_CHARACTERS - 3] + "..."
+    head = event.title
+    if event.number:
+        head = f"stage {event.number}/{max(STAGE_NAMES)} {event.title}"
     if event.state == "cached":
         return f"{head}: valid, kept"
-    if event.state == "done":
-        return f"{head}: done in {event.seconds:.1f} s" + (f" ({remark})" if remark else "")
-    return f"{head} ..." + (f" ({remark})" if remark else "")
+    if remark:
+        head += f" ({remark})"
+    return f"{head}: done in {event.seconds:.1f} s" if event.state == "done" else f"{head} ..."
 
 
 def _show_line(terminal: Terminal, prefix: str, event: Event) -> None:
