@@ -151,17 +151,18 @@ def _reduced(
 ) -> tuple[MaskedImage, Overview]:
     """Return the reduced difference, masked where it has no data, and where it lies."""
     factor = display_factor(pair.shape, MAX_PX)
-    if difference is not None:
-        reduced = overview(difference, pair.window, factor)
-        values = reduced.values
-        has_data = values != 0
+    if difference is None:
+        place, pre = (overview(image, pair.window, factor) for image in (pair.post, pair.pre))
+        values = place.values - np.float32(scale) * pre.values - np.float32(offset)
     else:
-        reduced, pre = (overview(image, pair.window, factor) for image in (pair.post, pair.pre))
-        values = reduced.values - np.float32(scale) * pre.values - np.float32(offset)
-        has_data = (reduced.values != 0) & (pre.values != 0)
+        place = overview(difference, pair.window, factor)
+        values = place.values
     if pair.valid is not None:
         has_data = overview_mask(pair.valid, pair.window, factor)
-    return np.ma.MaskedArray(values, mask=~(has_data & np.isfinite(values))), reduced
+    else:
+        both = (overview(image, pair.window, factor).values for image in (pair.post, pair.pre))
+        has_data = np.logical_and.reduce([values != 0 for values in both])
+    return np.ma.MaskedArray(values, mask=~(has_data & np.isfinite(values))), place
 
 
 class DifferenceImage(Diagnostic):

@@ -62,7 +62,7 @@ def sample_pixels(pair: ImagePair, difference: Raster | None = None) -> PixelSam
     pair : ImagePair
         The images.
     difference : Raster, optional
-        A third image of the same canvas; its exact zeros count as no data.
+        A third image of the same canvas.
     """
     rng = np.random.default_rng(DITHER_SEED)
     columns: list[list[Values]] = [[], [], []]
@@ -74,7 +74,7 @@ def sample_pixels(pair: ImagePair, difference: Raster | None = None) -> PixelSam
         images = [post, pre]
         if difference is not None:
             images.append(difference.read(rows, cols))
-            mask = mask & np.isfinite(images[2]) & (images[2] != 0)
+            mask = mask & np.isfinite(images[2])
         for column, image in zip(columns, images, strict=False):
             column.append(_picked(image[::step], mask[::step], rng))
     post_all, pre_all, difference_all = (

@@ -164,7 +164,8 @@ def _draw_row(
         )
         figure.colorbar(drawn, ax=place, location="bottom", shrink=0.9, pad=0.02, aspect=30)
     if difference is not None:
-        hidden = (difference == 0) | ~np.isfinite(difference)
+        # A true zero, where both images have data, is black and not taken for missing.
+        hidden = ~np.isfinite(difference) | ((difference == 0) & ~pair.read(rows, cols)[2])
         drawn = axes[2].imshow(
             np.ma.MaskedArray(difference, mask=hidden),
             cmap=difference_colours(),
