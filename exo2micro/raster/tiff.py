@@ -1,8 +1,9 @@
 """Writing tiled, losslessly compressed TIFF with overviews, by bands and without clock times.
 
 The files follow TIFF 6.0 with Deflate (Adobe Technical Note 3) and keep their overviews as SubIFDs
-of the first page, which tifffile, Bio-Formats (Fiji) and QuPath read as resolution levels. Empty
-tiles are sparse: offset and byte count zero.
+of the first page, which tifffile, Bio-Formats (Fiji) and QuPath read as resolution levels. All
+empty tiles share one encoded tile at the end of the file: it costs a kilobyte, and programs based
+on libtiff, which refuse tiles of no bytes, can read the file too.
 """
 
 from collections.abc import Iterator
@@ -93,6 +94,24 @@ def write_tiff(
                     shape=overview_shape,
                     subfiletype=tifffile.FILETYPE.REDUCEDIMAGE,
                     **_coarser(reduced_options, OVERVIEW_STEP ** (number + 1)),
+                )
+    _share_empty_tiles(path, dtype)
+
+
+def _share_empty_tiles(path: Path, dtype: np.dtype[Any]) -> None:
+    """Point all tiles that were written without bytes to one encoded empty tile."""
+    empty = encode_tile(np.zeros((TILE, TILE), dtype))
+    with path.open("ab") as file:
+        offset = file.tell()
+        file.write(empty)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for level in tiff.series[0].levels:
+            tags = level.keyframe.tags
+            counts = level.keyframe.databytecounts
+            for name, value in (("TileOffsets", offset), ("TileByteCounts", len(empty))):
+                old = tags[name].value
+                tags[name].overwrite(
+                    tuple(v if n else value for v, n in zip(old, counts, strict=True))
                 )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -83,6 +84,14 @@ def test_tiff_reads_back_exactly(tmp_path, shape, pad, dtype):
     assert (read.shape, read.dtype) == (raster.shape, np.dtype(dtype))
     rows, cols = slice(10, shape[0] // 2 + pad), slice(5, shape[1] + pad)
     assert np.array_equal(read.read(rows, cols), whole[rows, cols])
+
+
+@pytest.mark.parametrize(("shape", "pad", "dtype"), CASES)
+def test_tiff_opens_in_programs_based_on_libtiff(tmp_path, shape, pad, dtype):
+    raster = padded(shape, pad, dtype)
+    path = tmp_path / "image.tiff"
+    save_tiff(path, raster)
+    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), raster.read_all())
 
 
 @pytest.mark.parametrize(("shape", "pad", "dtype"), CASES)
