@@ -24,11 +24,14 @@ WIDE_INTERVAL: Final = 0.01
 FIELD_VARIATION: Final = 0.02
 """Variation of the ratio over the field from which one scale is not enough."""
 
-SYSTEMATIC: Final = 0.0006
+SYSTEMATIC: Final = 0.0003
 """Relative error that no bootstrap sees: faint microbes, interpolation, the form of the noise."""
 
-SYSTEMATIC_COVERAGE: Final = 0.001
+SYSTEMATIC_COVERAGE: Final = 0.0004
 """The same per fraction of the sample that is not background."""
+
+SYSTEMATIC_FIELD: Final = 0.04
+"""Error per variation of the ratio: which parts of the sample are counted moves the median."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def local_ratios(sample: PairSample, blocks: Blocks, *, flatten: bool) -> Ratios
     post = post + rng.uniform(-0.5, 0.5, len(post)) / np.sqrt(blocks.pixels)
     use &= post > 0
     chosen = blocks.take(use)
-    field = sample.field.at(chosen.x, chosen.y) if flatten else np.ones(len(chosen))
+    field = sample.relative_ratio(chosen) if flatten else np.ones(len(chosen))
     post, pre, level = post[use], pre[use], level[use]
     log_ratio = np.log(post / (pre * field))
     scale = np.exp(np.median(log_ratio)) * field
@@ -107,13 +110,15 @@ def interval_of(
     brightness = float(np.median(sample.clean.post)) - sample.pedestal.post
     from_offset = sample.pedestal.error / max(brightness, 1e-9) if with_offset else 0.0
     systematic = SYSTEMATIC + SYSTEMATIC_COVERAGE * (1.0 - sample.clean_fraction)
-    total = float(np.sqrt(bootstrap_error**2 + from_offset**2 + systematic**2))
-    half = 1.96 * total
+    from_field = SYSTEMATIC_FIELD * field_test(sample).variation
     parts = {
         "error_bootstrap": bootstrap_error,
         "error_offset": from_offset,
         "error_systematic": systematic,
+        "error_field": from_field,
     }
+    total = float(np.linalg.norm(list(parts.values())))
+    half = 1.96 * total
     return (scale * (1.0 - half), scale * (1.0 + half)), parts
 
 
@@ -150,7 +155,7 @@ class FieldTest:
 def field_test(sample: PairSample) -> FieldTest:
     """Compare tile-wise scales with their errors."""
     tiles = sample.tiles
-    values = sample.field.at(sample.every.x, sample.every.y)
+    values = sample.relative_ratio(sample.every)
     low, high = np.quantile(values, [0.025, 0.975])
     variation = float(high - low) / 2.0 / float(np.median(values))
     if len(tiles.tile) < 3:

@@ -10,6 +10,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.errors import ScaleError
@@ -32,11 +33,17 @@ RESIDUAL_BOX_PX: Final = 3
 ITERATIONS: Final = 4
 """The scale moves by less than 0.03 % after the third."""
 
+NOISE_ROWS: Final = 8000
+"""About as many rows of the stack as the noise is measured on: half a million pixels."""
+
 MIN_BLOCKS: Final = 24
 """Fewer blocks than this give no scale worth the name."""
 
 MIN_CLEAN: Final = 0.3
 """Smallest clean fraction of a block."""
+
+
+LevelIndex = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,10 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         )
         raise ScaleError(msg)
     line, field = _first_line(every, around), RatioField.flat(stack.origin)
+    levels = _level_index(around)
     clean_blocks, fraction = every, 1.0
     for _ in range(ITERATIONS):
-        clean = _clean_pixels(stack, around, line, field)
+        clean = _clean_pixels(stack, around, levels, line, field)
         blocks = block_averages(stack, sample, clean, MIN_CLEAN)
         if len(blocks) < MIN_BLOCKS:
             break
@@ -110,7 +118,11 @@ def _first_line(every: Blocks, around: Surroundings) -> LineFit:
 
 
 def _clean_pixels(
-    stack: PatchStack, around: Surroundings, line: LineFit, field: RatioField
+    stack: PatchStack,
+    around: Surroundings,
+    levels: LevelIndex,
+    line: LineFit,
+    field: RatioField,
 ) -> Mask:
     """Return the sample pixels that are far from every significant residual."""
     scale = (line.scale * field.of_patches()).astype(np.float32)
@@ -118,7 +130,7 @@ def _clean_pixels(
     residual = stack.post - rows * (stack.pre - np.float32(line.pre_pedestal))
     residual -= np.float32(line.intercept)
     smooth = cv2.blur(residual, (RESIDUAL_BOX_PX, RESIDUAL_BOX_PX))
-    sigma = _noise_image(smooth, around)
+    sigma = _noise_image(smooth, around.sample, levels)
     with np.errstate(invalid="ignore"):
         cut = ~(np.abs(smooth) <= np.float32(CUT_SIGMA) * sigma) & stack.usable
     size = 2 * GROW_PX + 1
@@ -128,12 +140,23 @@ def _clean_pixels(
     return result
 
 
-def _noise_image(smooth: FloatImage, around: Surroundings) -> FloatImage:
+def _level_index(around: Surroundings) -> LevelIndex:
+    """Return the smoothed brightness as one of 256 classes between robust extremes."""
+    seen = around.smooth[around.sample][::16]
+    low, high = (float(q) for q in np.quantile(seen, [0.001, 0.999])) if len(seen) else (0.0, 1.0)
+    gain = 255.0 / max(high - low, 1e-9)
+    index: LevelIndex = cv2.convertScaleAbs(
+        np.maximum(around.smooth - np.float32(low), np.float32(0)), alpha=gain
+    )
+    return index
+
+
+def _noise_image(smooth: FloatImage, sample: Mask, levels: LevelIndex) -> FloatImage:
     """Return the noise of the smoothed residual, from its negative side, by brightness."""
-    chosen = around.sample & (smooth < 0)
-    every = max(1, int(chosen.sum()) // 400_000)
-    level = around.smooth[chosen][::every]
-    size = -smooth[chosen][::every]
+    every = max(1, len(smooth) // NOISE_ROWS)
+    rows = slice(None, None, every)
+    chosen = sample[rows] & (smooth[rows] < 0)
+    level, size = levels[rows][chosen], -smooth[rows][chosen]
     if len(level) < 16:
         return np.full(smooth.shape, np.inf, np.float32)
     edges = np.quantile(level, np.linspace(0, 1, 9))
@@ -142,13 +165,10 @@ def _noise_image(smooth: FloatImage, around: Surroundings) -> FloatImage:
     for index in range(8):
         inside = bins == index
         if inside.sum() >= 16:
-            centres.append(float(np.median(level[inside])))
+            centres.append(float(np.mean(level[inside])))
             sigmas.append(float(MAD_TO_SIGMA * np.median(size[inside])))
     if not centres:
         return np.full(smooth.shape, np.inf, np.float32)
-    grid = np.linspace(edges[0], edges[-1], 256)
-    table = np.interp(grid, centres, sigmas).astype(np.float32)
-    step = max(float(grid[1] - grid[0]), 1e-9)
-    index_of = np.clip((around.smooth - np.float32(edges[0])) / np.float32(step), 0, 255)
-    result: FloatImage = table[index_of.astype(np.intp)]
-    return result
+    table = np.interp(np.arange(256), centres, sigmas).astype(np.float32)
+    noise: FloatImage = cv2.LUT(levels, table)
+    return noise

@@ -9,7 +9,7 @@ from scipy import optimize, special
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.subtraction.patches import PatchStack
-from exo2micro.subtraction.statistics import Vector, robust_sigma
+from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector, half_sample_mode
 
 SMOOTHING_PX: Final = 9
 """Box side for telling sample from dark: averages 81 pixels, so noise does not decide."""
@@ -17,8 +17,14 @@ SMOOTHING_PX: Final = 9
 MIN_DARK_PX: Final = 1500
 """Fewer dark pixels than this do not fix a pedestal to 0.05 counts."""
 
-DARK_WIDTH: Final = 0.08
+DARK_WIDTH: Final = 0.06
 """Largest spread of the dark over its distance from the sample; texture is at least 0.15."""
+
+MIN_PEAK: Final = 0.01
+"""Smallest fraction of the overlap that can show the dark."""
+
+GAP_FILL: Final = 0.5
+"""Most pixels just above the dark peak, over those in it."""
 
 SAMPLE_FRACTION: Final = 0.25
 """A pixel is sample above this fraction of the way from dark to the middle of the sample."""
@@ -68,22 +74,15 @@ def find_surroundings(stack: PatchStack) -> Surroundings:
     """Tell sample from dark by the smoothed pre image alone, which does not bias the ratio."""
     smooth = _smooth(stack)
     seen = smooth[stack.usable & stack.core][::7].astype(np.float64)
-    split = _otsu(seen)
-    low, high = seen[seen < split], seen[seen >= split]
-    middle = float(np.median(high)) if len(high) else float(np.median(seen))
-    dark_at = float(np.median(low)) if len(low) else 0.0
-    gap = middle - dark_at
-    is_dark = len(low) > 0 and robust_sigma(low) < DARK_WIDTH * gap
+    dark_at, middle, is_dark = _dark_peak(seen)
     post = pre = None
     if is_dark:
-        bright = (smooth > dark_at + 0.1 * gap) & stack.usable
+        bright = (smooth > dark_at + 0.1 * (middle - dark_at)) & stack.usable
         near = cv2.dilate(bright.view(np.uint8), np.ones((15, 15), np.uint8)).view(np.bool_)
         dark = stack.usable & stack.core & ~near
         if int(dark.sum()) >= MIN_DARK_PX:
             post, spread = _post_level(stack.post[dark].astype(np.float64))
             pre = _pre_level(stack.pre[dark].astype(np.float64), spread)
-    if post is None:
-        dark_at = min(dark_at, 0.0) if not is_dark else dark_at
     threshold = dark_at + SAMPLE_FRACTION * (middle - dark_at)
     inside = (smooth > threshold) & stack.usable
     sample = cv2.erode(inside.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
@@ -97,6 +96,29 @@ def _smooth(stack: PatchStack) -> FloatImage:
     total = cv2.blur(np.where(stack.usable, stack.pre, np.float32(0)), size)
     result: FloatImage = total / np.maximum(weight, np.float32(1e-3))
     return result
+
+
+def _dark_peak(seen: Vector) -> tuple[float, float, bool]:
+    """Return brightness of the dark, of the middle of the sample, and whether there is a dark.
+
+    Dark surroundings make a narrow peak at the low end with a gap above it; grains do not.
+    """
+    split = _otsu(seen)
+    low, high = seen[seen < split], seen[seen >= split]
+    if len(low) < MIN_PEAK * len(seen) or not len(high):
+        return min(0.0, float(seen.min())), float(np.median(seen)), False
+    middle, peak = float(np.median(high)), half_sample_mode(low)
+    width = max(float(MAD_TO_SIGMA * np.median(peak - low[low <= peak])), 1e-3 * (middle - peak))
+    inside = int(np.count_nonzero(np.abs(seen - peak) <= 4.0 * width))
+    above = int(np.count_nonzero((seen > peak + 4.0 * width) & (seen <= peak + 12.0 * width)))
+    is_dark = (
+        width < DARK_WIDTH * (middle - peak)
+        and inside >= MIN_PEAK * len(seen)
+        and above < GAP_FILL * inside
+    )
+    if is_dark:
+        return peak, middle, True
+    return min(0.0, float(seen.min())), float(np.median(seen)), False
 
 
 def _otsu(values: Vector) -> float:

@@ -20,6 +20,9 @@ MIN_TILES: Final = 12
 SIGNIFICANT: Final = 16.0
 """Drop of chi-squared per term of the surface that makes it real: four standard deviations."""
 
+SIGNIFICANT_TILES: Final = 2.5
+"""Chi-squared per tile from which tiles deviate from the surface on their own."""
+
 RIDGE: Final = 1e-5
 """Weight of a flat surface over that of the data: only keeps the fit solvable."""
 
@@ -96,6 +99,24 @@ class TileScales:
     error: Vector
     x: Vector
     y: Vector
+
+    def deviations(self, field: RatioField, n_tiles: int) -> Vector:
+        """Return what the surface leaves of each tile's log-ratio, shape ``(n_tiles,)``.
+
+        Zero for tiles without a ratio, and everywhere unless the rest is significant; shrunk
+        by the share of its variance that is noise.
+        """
+        out = np.zeros(n_tiles)
+        if len(self.tile) < MIN_TILES:
+            return out
+        rest = self.log_ratio - np.log(field.at(self.x, self.y))
+        rest -= np.median(rest)
+        scaled = rest / self.error
+        if float(np.mean(np.square(np.clip(scaled, -8.0, 8.0)))) < SIGNIFICANT_TILES:
+            return out
+        excess = max(0.0, float(np.mean(np.square(rest)) - np.mean(np.square(self.error))))
+        out[self.tile] = rest * excess / (excess + np.square(self.error))
+        return out
 
 
 def tile_scales(blocks: Blocks, line: LineFit) -> TileScales:

@@ -25,6 +25,9 @@ DISAGREE_EFFECT: Final = 0.004
 """The dark and the sample contradict each other beyond both of these (the second: fraction of
 the middle brightness of post)."""
 
+SLOPE_ERROR: Final = 0.002
+"""Relative error of the slope with which the line is followed from the dark down to zero."""
+
 Source = Literal["none", "dark", "regression", "both"]
 
 
@@ -79,13 +82,12 @@ def decide_pedestal(background: Background, around: Surroundings) -> Pedestal:
     weights = np.array([prior.error**-2, error**-2])
     both = float(np.average([prior.centre, intercept], weights=weights))
     combined = float(weights.sum() ** -0.5)
-    dark_is_zero = prior.centre == 0.0 and around.pre.level == 0.0
-    if dark_is_zero:
-        if abs(both) <= SIGNIFICANT_SIGMA * combined:
-            return Pedestal(0.0, 0.0, combined, "none")
-        return Pedestal(both, 0.0, combined, "both")
     source: Source = "both" if around.post.clipped or around.pre.clipped else "dark"
-    return Pedestal(both, around.pre.level, combined, source)
+    found = Pedestal(both, around.pre.level, combined, source)
+    reach = float(np.hypot(combined, line.scale * SLOPE_ERROR * around.pre.level))
+    if abs(found.offset(line.scale)) <= SIGNIFICANT_SIGMA * reach:
+        return Pedestal(0.0, 0.0, combined, "none")
+    return found
 
 
 def _free_intercept(background: Background) -> tuple[float, float]:

@@ -86,9 +86,16 @@ class PairSample:
         """Tiles that hold background."""
         return len(np.unique(self.clean.tile))
 
+    def relative_ratio(self, blocks: Blocks) -> Vector:
+        """Return the ratio at each block relative to the first scale: surface and tiles."""
+        n_tiles = int(max(self.every.tile.max(), self.tiles.tile.max(initial=0))) + 1
+        deviations = self.tiles.deviations(self.field, n_tiles)
+        smooth = self.field.at(blocks.x, blocks.y)
+        return np.asarray(smooth * np.exp(deviations[blocks.tile]), dtype=np.float64)
+
     def median_field(self) -> float:
         """Return the median of the relative ratio over the sample."""
-        return float(np.median(self.field.at(self.every.x, self.every.y)))
+        return float(np.median(self.relative_ratio(self.every)))
 
 
 def sample_pairs(

@@ -31,7 +31,7 @@ class RobustRegressionEstimator(ScaleEstimator):
     def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401, ARG002
         """Fit the line to the background blocks."""
         blocks = sample.clean
-        field = sample.field.at(blocks.x, blocks.y)
+        field = sample.relative_ratio(blocks)
         line = fit_line(blocks, LineFit(sample.first_scale, 0.0), field, None)
         residual = blocks.post - line.scale * field * blocks.pre - line.intercept
         weights = robust_weights(residual, blocks)
