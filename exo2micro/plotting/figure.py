@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+import textwrap
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -73,6 +74,9 @@ _METADATA: Final[dict[str, dict[str, None]]] = {
 _PNG_OPTIONS: Final = {"compress_level": 3}
 """Level 3 takes a quarter of the time of the default and makes files a tenth larger."""
 
+_TITLE_CHARACTERS_PER_IN: Final = 11.5
+"""Characters of a bold title that fit an inch; longer titles take a second line."""
+
 _LEGEND_CHARACTERS: Final = 125
 _LEGEND_HANDLE: Final = 9
 """Characters of a legend line that fit the width, and those that line sample and gaps take."""
@@ -114,7 +118,10 @@ def new_figure(
     """
     figure = PlotFigure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
     pair = " \N{MIDDLE DOT} ".join(escape(part) for part in (sample, dye) if part)
-    figure.suptitle(f"{pair}: {kind}" if pair else kind, x=0.01, ha="left", fontweight="bold")
+    title = textwrap.fill(
+        f"{pair}: {kind}" if pair else kind, int(_TITLE_CHARACTERS_PER_IN * width_in)
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
 

@@ -22,7 +22,7 @@ from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair, ima
 from exo2micro.plotting.places import textured_places
 from exo2micro.raster.base import Raster
 
-MAX_PX: Final = 600_000
+MAX_PX: Final = 250_000
 """Pixels of each overview: a third of the page's width holds no more."""
 
 DETAIL_PX: Final = 512
@@ -97,7 +97,7 @@ def plot_registration(
             sample=sample,
             dye=dye,
             height_in=height,
-            width_in=max(column * len(steps), 4.8),
+            width_in=max(column * len(steps), 5.8),
         )
         grid = figure.subplots(rows, len(steps), squeeze=False)
         _draw_whole(list(grid[0]), pair.post, steps, pair.window)

@@ -17,9 +17,9 @@ TILE: Final = 512
 """Side of a sampled tile in pixels: that of the tiles of the files."""
 
 MAX_READ_PX: Final = 8 << 20
-MAX_KEPT_PX: Final = 4 << 20
+MAX_KEPT_PX: Final = 2 << 20
 """Pixels of each image that are read and kept at most. A million give each bin of a histogram
-its height to some percent; four keep the tails."""
+its height to some percent; two keep the tails."""
 
 DITHER_SEED: Final = 71
 

@@ -71,6 +71,15 @@ def test_title_names_the_pair_and_a_dollar_sign_is_no_formula():
     assert picture("", "").get_suptitle() == "test"
 
 
+def test_long_names_do_not_run_out_of_the_picture():
+    figure = picture("sample_" * 5, "a dye with a long name of several words")
+    canvas = figure.canvas
+    assert "\n" in figure.get_suptitle()
+    box = figure._suptitle.get_window_extent(canvas.get_renderer())
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+
+
 def test_unknown_file_types_are_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"one of \.png, \.svg, \.pdf, got .*x\.bmp"):
         save_figure(picture(), tmp_path / "x.bmp")
