@@ -78,6 +78,9 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         Too little sample in the overlap, or a background without any brightness.
     """
     sample = around.sample
+    if float(around.smooth.max()) <= 0:
+        msg = "pre has no brightness in the overlap; no scale exists. Check the pre image"
+        raise ScaleError(msg)
     every = block_averages(stack, sample, sample, 0.5)
     if len(every) < MIN_BLOCKS:
         msg = (

@@ -114,7 +114,8 @@ class TileScales:
         scaled = rest / self.error
         if float(np.mean(np.square(np.clip(scaled, -8.0, 8.0)))) < SIGNIFICANT_TILES:
             return out
-        excess = max(0.0, float(np.mean(np.square(rest)) - np.mean(np.square(self.error))))
+        spread = float(np.quantile(np.abs(rest), 0.683))
+        excess = max(0.0, spread**2 - float(np.median(np.square(self.error))))
         out[self.tile] = rest * excess / (excess + np.square(self.error))
         return out
 

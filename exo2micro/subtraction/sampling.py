@@ -88,7 +88,7 @@ class PairSample:
 
     def relative_ratio(self, blocks: Blocks) -> Vector:
         """Return the ratio at each block relative to the first scale: surface and tiles."""
-        n_tiles = int(max(self.every.tile.max(), self.tiles.tile.max(initial=0))) + 1
+        n_tiles = int(max(self.every.tile.max(), self.clean.tile.max())) + 1
         deviations = self.tiles.deviations(self.field, n_tiles)
         smooth = self.field.at(blocks.x, blocks.y)
         return np.asarray(smooth * np.exp(deviations[blocks.tile]), dtype=np.float64)

@@ -1,0 +1,168 @@
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from subtraction_pairs import aligned_pair
+
+from exo2micro.errors import ScaleError
+from exo2micro.raster.base import ArrayRaster, OffsetRaster
+from exo2micro.subtraction.sampling import sample_pairs
+from exo2micro.subtraction.scale import SCALE_ESTIMATORS, active_estimators, estimate_scales
+from exo2micro.verdict import Level
+
+
+@cache
+def pair(**changes):
+    return aligned_pair(**changes)
+
+
+def sample_of(pair, **options):
+    return sample_pairs(
+        pair.post, pair.pre, pair.valid, saturation_pre=pair.saturation_pre, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratio": 0.5},
+        {"ratio": 1.0},
+        {"ratio": 1.05},
+        {"ratio": 4.0},
+        {"ratio": 1.0, "bits": 16},
+        {"ratio": 3.0, "bits": 16},
+        {"pedestal": 20.0},
+        {"pedestal": 20.0, "pre_pedestal": 20.0},
+        {"bits": 16, "pedestal": 300.0, "pre_pedestal": 100.0},
+        {"border": -0.3},
+        {"border": -0.3, "pedestal": 8.0},
+        {"saturated_debris": 6},
+        {"coverage": 0.0},
+    ],
+    ids=str,
+)
+def test_canonical_scale_is_within_half_a_per_cent(changes):
+    made = pair(**changes)
+    estimate = estimate_scales(sample_of(made), {})[""]
+    assert estimate.scale == pytest.approx(made.scale, rel=0.005)
+    assert estimate.half_width < 0.01
+    assert estimate.interval[0] < estimate.scale < estimate.interval[1]
+    brightness = float(np.median(sample_of(made).post))
+    assert estimate.offset == pytest.approx(made.offset, abs=0.01 * brightness)
+    assert estimate.goodness > 0.9
+
+
+def test_offset_is_exactly_zero_without_pedestal_and_kept_with_one():
+    assert estimate_scales(sample_of(pair(ratio=1.8)), {})[""].offset == 0.0
+    assert estimate_scales(sample_of(pair(pedestal=20.0)), {})[""].offset == pytest.approx(
+        20.0, abs=0.3
+    )
+
+
+def test_least_squares_follows_the_microbes_and_the_canonical_scale_does_not():
+    estimates = estimate_scales(
+        sample_of(pair()), {"extra_estimators": ("least_squares", "robust_regression")}
+    )
+    assert list(estimates) == ["", "robust_regression", "least_squares"]
+    assert estimates["least_squares"].scale > 1.03 * pair().scale
+    assert estimates["least_squares"].verdict.level is Level.CHECK
+    assert estimates["robust_regression"].scale == pytest.approx(pair().scale, rel=0.01)
+
+
+def test_gradient_is_said_in_words():
+    found = estimate_scales(sample_of(pair(ratio_gradient=0.2)), {})[""]
+    assert found.verdict.level is Level.CHECK
+    assert "one scale is not enough" in found.verdict.reason
+    assert 0.1 < found.metrics["field_variation"] < 0.22
+    flat = estimate_scales(sample_of(pair()), {})[""]
+    assert flat.verdict.level is Level.PASS
+    assert flat.metrics["field_variation"] == 0.0
+
+
+def test_result_depends_on_neither_threads_nor_padding_of_the_canvas():
+    made = pair()
+    once = estimate_scales(sample_of(made), {})[""]
+    again = estimate_scales(sample_of(made, threads=2), {})[""]
+    assert (once.scale, once.interval, once.offset) == (again.scale, again.interval, again.offset)
+    canvas = (2000, 2100)
+    padded = [OffsetRaster(r, canvas, (700, 800)) for r in (made.post, made.pre, made.valid)]
+    wide = estimate_scales(sample_pairs(*padded, saturation_pre=made.saturation_pre), {})[""]
+    assert wide.scale == pytest.approx(once.scale, rel=0.001)
+
+
+def test_changing_the_units_of_an_image_changes_the_scale_by_that_factor():
+    made = pair(bits=16)
+    plain = estimate_scales(sample_of(made), {})[""]
+    halved = ArrayRaster(made.pre.read_all() * np.float32(0.5))
+    other = sample_pairs(made.post, halved, made.valid, saturation_pre=made.saturation_pre / 2)
+    assert estimate_scales(other, {})[""].scale == pytest.approx(2 * plain.scale, rel=5e-4)
+
+
+def test_identical_images_have_scale_one_and_no_offset():
+    made = pair(coverage=0.0)
+    same = ArrayRaster(made.post.read_all().astype(np.float32))
+    found = estimate_scales(sample_pairs(made.post, same, made.valid, saturation_pre=255), {})[""]
+    assert found.scale == pytest.approx(1.0, abs=1e-3)
+    assert found.offset == 0.0
+
+
+def test_percentile_and_manual():
+    sample = sample_of(pair())
+    params = {"scale_percentile": 50, "manual_scale": 1.25}
+    found = estimate_scales(sample, params)
+    assert list(found) == ["", "percentile_p50", "manual"]
+    assert found["manual"].scale == 1.25
+    assert found["manual"].interval == (1.25, 1.25)
+    scales = [
+        estimate_scales(sample, {"scale_percentile": p})[f"percentile_p{p}"].scale
+        for p in (0, 10, 50, 90, 100)
+    ]
+    assert scales == sorted(scales)
+    assert scales[1] < pair().scale < scales[3]
+
+
+@pytest.mark.parametrize("params", [{"scale_percentile": 101}, {"manual_scale": 0.0}])
+def test_parameters_out_of_range_are_named(params):
+    with pytest.raises(ScaleError, match=next(iter(params))):
+        estimate_scales(sample_of(pair()), params)
+
+
+def test_family_finds_its_members_and_none_means_off():
+    assert {"moffat", "percentile", "manual", "robust_regression", "least_squares"} <= set(
+        SCALE_ESTIMATORS
+    )
+    active = active_estimators({"scale_percentile": None, "manual_scale": None})
+    assert [cls.name for cls in active] == ["moffat"]
+
+
+def test_unusable_pairs_are_refused_in_words():
+    made = pair()
+    nowhere = ArrayRaster(np.zeros(made.post.shape, bool))
+    with pytest.raises(ScaleError, match="do not overlap"):
+        sample_pairs(made.post, made.pre, nowhere)
+    full = ArrayRaster(np.full(made.post.shape, 255, np.uint8))
+    with pytest.raises(ScaleError, match="saturated"):
+        sample_pairs(full, made.pre, made.valid)
+    blank = ArrayRaster(np.zeros(made.post.shape, np.uint8))
+    with pytest.raises(ScaleError, match="no brightness"):
+        sample_pairs(blank, ArrayRaster(np.zeros(made.post.shape, np.float32)), made.valid)
+    with pytest.raises(ScaleError, match="one canvas"):
+        sample_pairs(made.post, ArrayRaster(np.zeros((5, 5), np.float32)), None)
+
+
+def test_nan_and_outliers_in_pre_do_not_matter():
+    made = pair()
+    clean = estimate_scales(sample_of(made), {})[""].scale
+    damaged = made.pre.read_all().copy()
+    damaged[100:103, :] = np.nan
+    damaged[300:310, 200:210] = 1e6
+    spoilt = replace(made, pre=ArrayRaster(damaged))
+    assert estimate_scales(sample_of(spoilt), {})[""].scale == pytest.approx(clean, rel=0.003)
+
+
+def test_misregistration_of_many_pixels_is_not_passed():
+    made = pair()
+    shifted = np.roll(made.pre.read_all(), (60, 45), axis=(0, 1))
+    found = estimate_scales(sample_of(replace(made, pre=ArrayRaster(shifted))), {})[""]
+    assert found.verdict.level is not Level.PASS
