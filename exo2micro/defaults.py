@@ -2,10 +2,14 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exo2micro.errors import ParameterError
 from exo2micro.parameter import Parameter, Value
+
+if TYPE_CHECKING:
+    from exo2micro.suffix import build_suffix as build_suffix
+    from exo2micro.suffix import params_from_suffix as params_from_suffix
 
 _RESERVED_KEYWORDS = frozenset(
     {"simple", "bitpix", "naxis", "extend", "end", "sample", "dye", "stage", "scale", "scalek"}
@@ -118,6 +122,10 @@ STAGE_NAMES: dict[int, str] = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name == "MAX_STAGE":
         return max(STAGE_NAMES)
+    if name in ("build_suffix", "params_from_suffix"):
+        from exo2micro import suffix
+
+        return getattr(suffix, name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -99,7 +99,7 @@ def run_batch(
         raise RawPairingError(msg)
     cores = len(os.sched_getaffinity(0))
     workers = max(1, min(n_workers or cores, len(tasks))) if parallel else 1
-    options = {
+    options: dict[str, Any] = {
         "output_dir": Path(output_dir),
         "raw_dir": Path(raw_dir),
         "checkpoint_format": checkpoint_format,

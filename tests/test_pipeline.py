@@ -566,6 +566,21 @@ def test_overridden_stage_counts_as_code(done):
     assert Dimmed(SAMPLE, DYE, **done.dirs()).plan()[2].action == "cached"
 
 
+def test_own_padding_stage(project):
+    post, pre = (raster.read_all() for raster in (project.truth.post, project.truth.pre))
+
+    class OwnFiles(SampleDye):
+        def _run_stage_1_padding(self, force=False):
+            self._save_image(np.pad(post, 100), 1, "post")
+            self._save_image(np.pad(pre, 100), 1, "pre")
+
+    run = OwnFiles(SAMPLE, DYE, **project.dirs(), params={"pad": 100})
+    result = run.run()
+    assert result["status"] == "complete"
+    assert result["scale_estimate"] == pytest.approx(project.truth.truth.scale, rel=0.01)
+    assert set(actions(run.plan()).values()) == {"cached"}
+
+
 def test_check_upstream(project):
     run = sample_dye(project)
     with pytest.raises(CheckpointError, match="stage 3 .* needs stage 1 .*missing"):

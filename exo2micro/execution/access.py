@@ -21,6 +21,7 @@ from exo2micro.raster.paths import EXTENSIONS, base_name
 from exo2micro.raster.record import Record
 from exo2micro.raster.stream import RasterSource
 from exo2micro.stages.base import StageOutput
+from exo2micro.stages.padding import canvas_facts
 from exo2micro.verdict import Verdict
 
 
@@ -83,6 +84,7 @@ class CheckpointAccess(ABC):
                 output = StageOutput(
                     (),
                     latest.transform if latest else None,
+                    facts={} if latest else self._facts_of(image),
                     verdict=latest.verdict if latest else Verdict(),
                 )
                 record = runner.describe(stage_object, output, upstream, name, "")
@@ -92,6 +94,13 @@ class CheckpointAccess(ABC):
             written = self._store.write(record, product, formats, threads=self.threads)
             runner.records[(stage, name)] = written
             return self._store.files(written.base, written.suffix)[0]
+
+    def _facts_of(self, image: Image) -> dict[str, Any]:
+        """Return the facts of images that a subclass padded itself, by the parameter ``pad``."""
+        pad = int(self._parameters.values()["pad"] or 0)
+        canvas = (image.shape[0], image.shape[1])
+        raw = ArrayRaster(image[pad : canvas[0] - pad, pad : canvas[1] - pad])
+        return canvas_facts(canvas, pad, {"post": raw, "pre": raw})
 
     def _has_checkpoint(self, stage: int, name: str) -> bool:
         """Tell whether a checkpoint exists with these parameters and its files are unharmed."""

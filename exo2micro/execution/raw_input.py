@@ -43,13 +43,13 @@ class LoadedPair:
 def call_loader(
     loader: Callable[..., Any], sample: str, dye: str, options: Mapping[str, Any]
 ) -> Any:  # noqa: ANN401
-    """Call a loader with those options that it knows; a plain pair of arrays is wrapped."""
+    """Call a loader with those options that it knows; plain arrays are wrapped."""
     known = inspect.signature(loader).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in known.values())
     pair = loader(sample, dye, **{k: v for k, v in options.items() if takes_all or k in known})
     if hasattr(pair, "channel"):
         return pair
-    post, pre = pair
+    post, pre, *_ = pair  # older loaders add the two paths
     choice = ChannelChoice(0, "as loaded", "the images came from a user's loader", (), ())
     return LoadedPair(as_raster(post), as_raster(pre), None, choice)
 

@@ -130,7 +130,7 @@ def _product(difference: DifferenceRaster, label: str, estimate: ScaleEstimate) 
     )
     cards: dict[str, Card] = {
         "SCALE": (estimate.scale, "brightness ratio post/pre of the background"),
-        "SCALEK": (estimate.name, "how the scale was found"),
+        "SCALEK": (label or estimate.name, "how the scale was found"),
         "SCALELO": (estimate.interval[0], "lower end of the scale's 95 % interval"),
         "SCALEHI": (estimate.interval[1], "upper end of the scale's 95 % interval"),
         "OFFSET": (estimate.offset, "counts subtracted beside scale * pre"),

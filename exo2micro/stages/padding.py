@@ -1,5 +1,8 @@
 """Stage 1: both raw images, one channel each, on one canvas with a dark border."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from exo2micro.raster.base import OffsetRaster, Raster
@@ -32,13 +35,8 @@ class PaddingStage(Stage):
             Product(name, RasterSource(OffsetRaster(raster, canvas, (pad, pad))))
             for name, raster in rasters.items()
         )
-        facts = {
-            "offset": [pad, pad],
-            "canvas_shape": list(canvas),
-            "post_shape": list(pair.post.shape),
-            "pre_shape": list(pair.pre.shape),
-            "pixel_size_um": list(pair.pixel_size_um) if pair.pixel_size_um else None,
-            "saturation": {role: _saturation(raster) for role, raster in rasters.items()},
+        facts = canvas_facts(canvas, pad, rasters) | {
+            "pixel_size_um": list(pair.pixel_size_um) if pair.pixel_size_um else None
         }
         metrics = {"channel": pair.channel.name, "channel_reason": pair.channel.reason}
         return StageOutput(
@@ -48,6 +46,20 @@ class PaddingStage(Stage):
             verdict=Verdict.worst(Verdict.check(w) for w in pair.warnings),
             messages=(f"channel {pair.channel.name}: {pair.channel.reason}",),
         )
+
+
+def canvas_facts(
+    canvas: tuple[int, int], pad: int, rasters: Mapping[str, Raster]
+) -> dict[str, Any]:
+    """Return what later stages read of the canvas and the raw images ``post`` and ``pre``."""
+    return {
+        "offset": [pad, pad],
+        "canvas_shape": list(canvas),
+        "post_shape": list(rasters["post"].shape),
+        "pre_shape": list(rasters["pre"].shape),
+        "pixel_size_um": None,
+        "saturation": {role: _saturation(raster) for role, raster in rasters.items()},
+    }
 
 
 def _saturation(raster: Raster) -> float | None:
