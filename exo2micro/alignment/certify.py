@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from exo2micro._typing import Mask, Points
 from exo2micro.alignment.certificate import Certificate
 from exo2micro.alignment.matching import (
-    MatchPlan,
     TileMatches,
     match_strangers,
     match_tiles,
@@ -15,6 +14,7 @@ from exo2micro.alignment.matching import (
 )
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews
+from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.transform import Transform
 from exo2micro.raster import Raster
 from exo2micro.verdict import Level, Verdict

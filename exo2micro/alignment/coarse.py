@@ -11,7 +11,7 @@ from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.polish import refine_on_overviews
 from exo2micro.alignment.search import feature_search, grid_search, search_texture
 from exo2micro.alignment.transform import Transform
-from exo2micro.alignment.verify import Verified, verify
+from exo2micro.alignment.verify import Verified, unsupported, verify
 from exo2micro.raster import Raster
 from exo2micro.verdict import Verdict
 
@@ -25,7 +25,7 @@ WIDE_ANGLE_STEP_DEG = 2.0
 # An accepted mapping with this part of the tiles behind it ends the widening of the search.
 ENOUGH_FRACTION = 0.25
 
-_NOTHING = Verified(Transform.identity(), 0, 0, 0, float("inf"))
+_NOTHING = unsupported(Transform.identity())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import Mask, Points
-from exo2micro.alignment.matching import TUKEY, TileMatches
+from exo2micro.alignment.matching import TileMatches
+from exo2micro.alignment.subpixel import TUKEY
 from exo2micro.alignment.transform import Transform
 
 Model = Literal["translation", "similarity", "affine", "homography"]

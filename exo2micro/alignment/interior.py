@@ -5,16 +5,18 @@ from typing import Any
 
 import numpy as np
 
+from exo2micro._typing import Points
 from exo2micro.alignment.certificate import Certificate
 from exo2micro.alignment.certify import certify, null_threshold, significant
 from exo2micro.alignment.fit import Model, fit_correction
-from exo2micro.alignment.matching import CLUSTER_PX, MatchPlan, match_strangers, match_tiles
+from exo2micro.alignment.matching import match_strangers, match_tiles
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.search import feature_search
-from exo2micro.alignment.tiles import HELD_OUT_PERIOD, TileChoice, choose_tiles
+from exo2micro.alignment.subpixel import CLUSTER_PX, MatchPlan
+from exo2micro.alignment.tiles import HELD_OUT_PERIOD, choose_tiles
 from exo2micro.alignment.transform import Transform
-from exo2micro.alignment.verify import VERIFY_OVERVIEW_PX, Verified, verify
+from exo2micro.alignment.verify import Verified, verify, verify_factor
 from exo2micro.raster import Raster
 from exo2micro.verdict import Level, Verdict
 
@@ -190,29 +192,30 @@ def _refine(
 ) -> Transform | None:
     """Return the alignment that the tiles outside the certificate's fit best, None if too few."""
     transform = start
-    if post.base_factor > 1 and post.factor_for(VERIFY_OVERVIEW_PX) > LARGEST_JUMP:
+    if post.base_factor > 1 and verify_factor(post, pre) > LARGEST_JUMP:
         factor = post.base_factor
         choice = choose_tiles(post, pre, transform, size=size, cells=CELLS, factor=factor)
         corrected = _correct(
             post.level(factor),
             pre.level(factor),
             transform.scaled(factor, factor),
-            choice,
+            choice.centres[~choice.held_out],
             MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
             {},
             threads,
         )
         if corrected is not None:
-            transform = corrected.unscaled(factor, factor)
+            transform = corrected[0].unscaled(factor, factor)
     choice = choose_tiles(post, pre, transform, size=size, cells=CELLS)
+    centres = choice.centres[~choice.held_out]
     for plan in (
         MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
         MatchPlan(size, search=1, steps=3),
     ):
-        corrected = _correct(post.raster, pre.raster, transform, choice, plan, metrics, threads)
+        corrected = _correct(post.raster, pre.raster, transform, centres, plan, metrics, threads)
         if corrected is None:
             return None
-        transform = corrected
+        transform, centres = corrected
     return transform
 
 
@@ -220,13 +223,12 @@ def _correct(
     post: Raster,
     pre: Raster,
     transform: Transform,
-    choice: TileChoice,
+    centres: Points,
     plan: MatchPlan,
     metrics: dict[str, Any],
     threads: int,
-) -> Transform | None:
-    """Return the alignment corrected by one matching of the tiles that may be fitted."""
-    centres = choice.centres[~choice.held_out]
+) -> tuple[Transform, Points] | None:
+    """Return the alignment corrected by one matching of tiles, and the tiles that matched."""
     found = match_tiles(post, pre, transform, centres, plan, threads=threads)
     if NULL_KEY not in metrics:
         strangers = match_strangers(post, pre, transform, centres, plan, threads=threads)
@@ -244,13 +246,13 @@ def _correct(
     inside = kept.select(correction.inliers)
     metrics |= {
         "model": model,
-        "fit_tiles": len(centres),
+        "fit_tiles": metrics.get("fit_tiles", len(centres)),
         "fit_tiles_significant": len(kept.centres),
         "fit_inliers": correction.support,
         "fit_excess_px": correction.excess_px,
         "fit_tile_precision_px": float(np.median(inside.precisions)),
     }
-    return transform @ correction.transform
+    return transform @ correction.transform, kept.centres
 
 
 def _limits(

@@ -9,7 +9,7 @@ from exo2micro.alignment.icp import fit_outlines
 from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.search import search_texture
 from exo2micro.alignment.transform import Transform
-from exo2micro.alignment.verify import VERIFY_OVERVIEW_PX, Verified, verify
+from exo2micro.alignment.verify import Verified, verify, verify_factor
 
 if TYPE_CHECKING:
     from exo2micro.alignment.coarse import CoarseSettings
@@ -33,7 +33,7 @@ def refine_on_overviews(
     record : dict
         What was tried and why it was kept or not.
     """
-    factor = max(i.factor_for(VERIFY_OVERVIEW_PX) for i in (post, pre))
+    factor = verify_factor(post, pre)
     small = best.transform.scaled(factor, factor)
     here, there = post.at(factor), pre.at(factor)
     record: dict[str, Any] = {}

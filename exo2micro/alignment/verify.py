@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from exo2micro.alignment.fit import Correction, Model, fit_correction
-from exo2micro.alignment.matching import MatchPlan, TileMatches, match_strangers, match_tiles
+from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
 from exo2micro.alignment.overview import Overviews
+from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.tiles import choose_tiles
 from exo2micro.alignment.transform import Transform
 
@@ -26,6 +27,9 @@ LEAST_SUPPORT = 8
 SUPPORT_SIGMAS = 5.0
 # Fewer tiles above chance than this in the wide round end the verification.
 LEAST_GAIN = 3
+# On small images with few tiles, this part of the significant ones, twice what strangers give, is
+# enough.
+OVERWHELMING_FRACTION = 0.75
 # A hypothesis supported by this part of the tiles needs no comparison with others.
 CLEAR_FRACTION = 0.5
 
@@ -42,6 +46,8 @@ class Verified:
         Tiles that are significant and agree with one affine correction.
     chance : int
         The same for tiles matched with strangers.
+    significant : int
+        Tiles that match better than strangers do.
     tiles : int
         Tiles that were tried.
     disagreement_px : float
@@ -51,6 +57,7 @@ class Verified:
     transform: Transform
     support: int
     chance: int
+    significant: int
     tiles: int
     disagreement_px: float
 
@@ -63,12 +70,27 @@ class Verified:
     def accepted(self) -> bool:
         """Whether the support is beyond what strangers give."""
         limit = self.chance + SUPPORT_SIGMAS * float(np.sqrt(self.chance + 1.0))
+        agreed = self.support >= OVERWHELMING_FRACTION * self.significant
+        if agreed and self.support >= 2 * self.chance:
+            return self.support >= LEAST_SUPPORT + LEAST_GAIN
         return self.support >= max(LEAST_SUPPORT, limit)
 
     @property
     def clear(self) -> bool:
         """Whether no other hypothesis need be looked at."""
         return self.accepted and self.fraction >= CLEAR_FRACTION
+
+
+def unsupported(transform: Transform) -> Verified:
+    """Return a hypothesis that no tile supports."""
+    return Verified(transform, 0, 0, 0, 0, float("inf"))
+
+
+def verify_factor(post: Overviews, pre: Overviews) -> int:
+    """Return the block side of the overviews on which hypotheses are verified."""
+    longest = max(*post.raster.shape, *pre.raster.shape)
+    step = round(longest / (VERIFY_OVERVIEW_PX * post.base_factor))
+    return post.base_factor * max(1, step)
 
 
 def verify(
@@ -87,24 +109,30 @@ def verify(
     threads : int
         Threads; the result does not depend on it.
     """
-    factor = max(post.factor_for(VERIFY_OVERVIEW_PX), pre.factor_for(VERIFY_OVERVIEW_PX))
+    factor = verify_factor(post, pre)
     current = transform
     if rounds > 1:
         wide = _round(post, pre, current, factor, WIDE, "similarity", WIDE_TOLERANCE_PX, threads)
         if wide is None:
-            return Verified(transform, 0, 0, 0, float("inf"))
+            return unsupported(transform)
         if wide.correction.support < max(LEAST_SUPPORT, wide.chance + LEAST_GAIN):
             return Verified(
-                transform, wide.correction.support, wide.chance, wide.tiles, float("inf")
+                transform,
+                wide.correction.support,
+                wide.chance,
+                wide.significant,
+                wide.tiles,
+                float("inf"),
             )
         current = wide.transform
     narrow = _round(post, pre, current, factor, NARROW, "affine", NARROW_TOLERANCE_PX, threads)
     if narrow is None:
-        return Verified(transform, 0, 0, 0, float("inf"))
+        return unsupported(transform)
     return Verified(
         narrow.transform,
         narrow.correction.support,
         narrow.chance,
+        narrow.significant,
         narrow.tiles,
         narrow.disagreement_px * factor,
     )
@@ -117,6 +145,7 @@ class _Round:
     transform: Transform
     correction: Correction
     chance: int
+    significant: int
     tiles: int
     disagreement_px: float
 
@@ -152,6 +181,7 @@ def _round(
         corrected,
         correction,
         chance,
+        len(significant.centres),
         len(choice.centres),
         float(np.median(np.hypot(*residual.T))),
     )

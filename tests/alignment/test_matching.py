@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from exo2micro.alignment.matching import MatchPlan, match_strangers, match_tiles
+from exo2micro.alignment.matching import match_strangers, match_tiles
+from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.transform import Transform
 from exo2micro.raster import ArrayRaster
 
