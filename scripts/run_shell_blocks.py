@@ -7,6 +7,7 @@ commands need data run in the folder of the demonstration.
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CLONE_URL = re.compile(r"git clone \S+")
+CLONE = "git clone REPOSITORY exo2micro"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 README_TESTS = "tests/test_layering.py"
@@ -32,7 +33,7 @@ def run_page(page: Path, folder: Path, environment: dict[str, str]) -> None:
     if not script.strip():
         return
     print(f"-- {page.relative_to(ROOT)}", flush=True)
-    script = CLONE_URL.sub(f"git clone --quiet {ROOT} exo2micro", script)
+    script = script.replace(CLONE, f"git clone --quiet {shlex.quote(str(ROOT))} exo2micro")
     subprocess.run(
         ["bash", "-eu", "-x", "-o", "pipefail", "-c", script],
         cwd=folder,
