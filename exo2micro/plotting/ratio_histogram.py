@@ -131,8 +131,10 @@ def _draw(
         axes.axvspan(*estimate.interval, color=GREY, alpha=0.4, linewidth=0, label="95 % interval")
     for line in lines:
         axes.axvline(line.scale, color=line.colour, label=line.legend)
-    axes.axvline(1.0, color=GREY, linestyle=":", linewidth=0.9, label="post = pre")
-    axes.set(xlim=_range(centres, counts, [line.scale for line in lines]), ylim=(0, None))
+    limits = _range(centres, counts, [line.scale for line in lines])
+    if limits[0] < 1.0 < limits[1]:
+        axes.axvline(1.0, color=GREY, linestyle=":", linewidth=0.9, label="post = pre")
+    axes.set(xlim=limits, ylim=(0, None))
 
 
 def _range(centres: Curve, counts: Curve, scales: list[float]) -> tuple[float, float]:
