@@ -9,12 +9,10 @@ import time
 import pytest
 from conftest import DYE, SAMPLE
 
-from exo2micro import SampleDye
-
 RUN = (
     "import sys; from exo2micro import SampleDye\n"
     f"run = SampleDye({SAMPLE!r}, {DYE!r}, output_dir=sys.argv[1], raw_dir=sys.argv[2])\n"
-    "print('started', flush=True); run.run()"
+    "print('started', flush=True); run.run(force=sys.argv[3] == 'force')"
 )
 MOMENTS = 20
 
@@ -27,8 +25,8 @@ def image_bytes(folder):
     }
 
 
-def start(project):
-    arguments = [sys.executable, "-c", RUN, str(project.processed), str(project.raw)]
+def start(project, mode):
+    arguments = [sys.executable, "-c", RUN, str(project.processed), str(project.raw), mode]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "started\n"
     return process
@@ -36,25 +34,33 @@ def start(project):
 
 @pytest.mark.slow
 def test_sigkill_at_random_moments(finished, project):
-    begun = time.perf_counter()
-    with start(project) as process:
+    with start(project, "plain") as process:
+        begun = time.perf_counter()
         assert process.wait() == 0
-    duration = time.perf_counter() - begun
+        duration = time.perf_counter() - begun
     assert image_bytes(project.folder) == image_bytes(finished.folder)
     moments = random.Random(20)
     killed = 0
     for _ in range(MOMENTS):
-        with start(project) as process:
-            time.sleep(moments.uniform(0, duration))
+        with start(project, "force") as process:
+            time.sleep(moments.uniform(0, 0.9 * duration))
             process.send_signal(signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL
-        if SampleDye(SAMPLE, DYE, **project.dirs()).plan()[3].action == "cached":
-            for path in project.folder.rglob("*"):
-                if path.is_file() and moments.random() < 0.5:
-                    path.unlink()
     assert killed >= MOMENTS // 2
-    with start(project) as process:
+    with start(project, "plain") as process:
         assert process.wait() == 0
     assert image_bytes(project.folder) == image_bytes(finished.folder)
-    leftovers = [p.name for p in project.folder.rglob(".writing-*")]
-    assert leftovers == []
+    assert [path.name for path in project.folder.rglob(".writing-*")] == []
+
+
+@pytest.mark.slow
+def test_sigkill_during_the_first_run(finished, project):
+    moments = random.Random(21)
+    for _ in range(4):
+        with start(project, "plain") as process:
+            time.sleep(moments.uniform(0, 2.5))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    with start(project, "plain") as process:
+        assert process.wait() == 0
+    assert image_bytes(project.folder) == image_bytes(finished.folder)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -70,7 +71,9 @@ class Gallery:
         path = self._paths.picture(name, self._suffix)
         entry: dict[str, Any] = {"drawn_from": self._identity(diagnostic)}
         try:
-            save_figure(diagnostic.draw(view), path)
+            figure = diagnostic.draw(view)
+            save_figure(figure, path)
+            _release(figure)
             entry["file"] = asdict(FileStamp.of(path))
         except Exception as error:  # noqa: BLE001 - user code may raise anything
             entry["error"] = f"{type(error).__name__}: {error}"
@@ -100,6 +103,13 @@ class Gallery:
         except (FileNotFoundError, ValueError, KeyError):
             return {}
         return dict(pictures)
+
+
+def _release(figure: object) -> None:
+    """Let go of a figure that a user made with pyplot, which would keep it for ever."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close(figure)
 
 
 def _has_difference(records: Mapping[int, Record]) -> bool:

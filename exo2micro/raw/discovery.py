@@ -1,6 +1,7 @@
 """Which samples and dyes there are, and what is wrong with the raw folder."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ class LayoutReport:
 
 
 def discover_tasks(
-    raw_dir: str | Path = "raw",
+    raw_dir: str | os.PathLike[str] = "raw",
     samples: Sequence[str] | None = None,
     dyes: Sequence[str] | None = None,
 ) -> list[tuple[str, str]]:
@@ -133,7 +134,7 @@ def discover_tasks(
     return sorted(tasks)
 
 
-def diagnose_raw_layout(raw_dir: str | Path = "raw") -> LayoutReport:
+def diagnose_raw_layout(raw_dir: str | os.PathLike[str] = "raw") -> LayoutReport:
     """Look for everything that keeps raw files from being found.
 
     Parameters
