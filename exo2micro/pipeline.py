@@ -109,6 +109,7 @@ class SampleDye(CheckpointAccess):
         self._results: dict[str, Any] = {}
         self._pair: Any = None
         self._active: StageRunner | None = None
+        self._told_of_formats = False
         self._diagnostics: list[Diagnostic] = []
         for diagnostic in diagnostics:
             self.add_diagnostic(diagnostic)
@@ -231,6 +232,7 @@ class SampleDye(CheckpointAccess):
         numbers = runner.numbers(to_stage)
         forced = forced_stages(numbers, from_stage, force=force)
         rows = runner.plan_all(numbers, forced)
+        self._tell_of_mixed_formats(runner, rows)
         if any(row.action == "run" for row in rows):
             with self._lock.held():
                 self._store.prepare()
@@ -388,6 +390,25 @@ class SampleDye(CheckpointAccess):
         if plain and loader is _default_loader:
             return stamps_of_files(self.raw_dir, self.sample, self.dye, known, deep=deep)
         return stamps_of_pixels(self._pair_once(), getattr(loader, "__name__", "loader"))
+
+    def _tell_of_mixed_formats(self, runner: StageRunner, rows: Sequence[PlannedStage]) -> None:
+        """Warn once where valid intermediate images are in another format than asked for."""
+        others = {
+            path.suffix[1:]
+            for row in rows
+            if row.action == "cached" and not runner.stages[row.number].both_formats
+            for path in row.files
+        } - set(self._formats())
+        if others and not self._told_of_formats:
+            logger.warning(
+                "%s/%s has valid checkpoints as %s; they are used as they are, new ones are "
+                "written as %s",
+                self.sample,
+                self.dye,
+                " and ".join(sorted(others)),
+                self.checkpoint_format,
+            )
+            self._told_of_formats = True
 
     def _preflight(self) -> None:
         pair = self._pair_once()

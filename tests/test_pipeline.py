@@ -331,6 +331,15 @@ def test_formats_of_intermediates(done, kind):
     assert set(actions(sample_dye(done).plan()).values()) == {"cached"}
 
 
+def test_mixed_formats_are_warned_about_once(done, caplog):
+    run = sample_dye(done, checkpoint_format="fits")
+    run.run()
+    run.run()
+    warnings = [r.getMessage() for r in caplog.records if "as tiff" in r.getMessage()]
+    assert len(warnings) == 1
+    assert "new ones are written as fits" in warnings[0]
+
+
 def test_too_long_names_are_resolved_by_the_record(project):
     run = sample_dye(project)
     floats = {
