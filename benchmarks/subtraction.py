@@ -127,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="pairs per case")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     options = parser.parse_args()
     print(f"| {' | '.join(COLUMNS)} |")
@@ -137,7 +138,7 @@ def main() -> None:
         for number, case in enumerate(CASES):
             if options.only not in case.name:
                 continue
-            seeds = [1000 * number + k for k in range(options.pairs)]
+            seeds = [options.first_seed + 1000 * number + k for k in range(options.pairs)]
             results = list(pool.map(measure, [case] * len(seeds), seeds))
             total += results
             print(row(case, results), flush=True)

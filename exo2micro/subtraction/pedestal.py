@@ -25,6 +25,10 @@ DISAGREE_EFFECT: Final = 0.004
 """The dark and the sample contradict each other beyond both of these (the second: fraction of
 the middle brightness of post)."""
 
+INTERCEPT_FLOOR: Final = 0.001
+"""Error of a fitted intercept over the middle brightness of post that no bootstrap sees: faint
+microbes tilt the line by about this much."""
+
 SLOPE_ERROR: Final = 0.002
 """Relative error of the slope with which the line is followed from the dark down to zero."""
 
@@ -109,4 +113,5 @@ def _free_intercept(background: Background) -> tuple[float, float]:
     pull = wide.error**-2
     values = (zx * y - x * zy) / (zx * (w + pull) - z * x)
     low, high = np.quantile(values, [0.16, 0.84])
-    return intercept, max(1e-6, float(0.5 * (high - low)))
+    floor = INTERCEPT_FLOOR * max(0.0, float(np.median(blocks.post)) - intercept)
+    return intercept, max(1e-6, float(np.hypot(0.5 * (high - low), floor)))
