@@ -14,24 +14,24 @@ from exo2micro.execution.access import CheckpointAccess
 from exo2micro.execution.events import StageEvent
 from exo2micro.execution.hooks import hooks_of, stages_of
 from exo2micro.execution.parameters import ParameterSet
+from exo2micro.execution.pictures import draw_stale, gallery_of
 from exo2micro.execution.plan import PlannedStage, Request
 from exo2micro.execution.preflight import preflight_check, require
 from exo2micro.execution.raw_input import call_loader, stamps_of_files, stamps_of_pixels
 from exo2micro.execution.results import (
     canvas_transform,
+    comparison_row,
     debug_results,
-    pair_view,
     result_of,
     status_rows,
 )
 from exo2micro.execution.runner import StageRunner, forced_stages
 from exo2micro.parameter import Value
 from exo2micro.plotting.base import Diagnostic
-from exo2micro.plotting.gallery import Gallery
 from exo2micro.raster.checkpoint import CheckpointStore
 from exo2micro.raster.lock import FolderLock
 from exo2micro.raster.paths import EXTENSIONS, PairPaths
-from exo2micro.raster.record import FileStamp, Record
+from exo2micro.raster.record import FileStamp
 from exo2micro.raw import load_image_pair
 from exo2micro.stages.base import name_stage
 from exo2micro.tables import Table
@@ -185,6 +185,7 @@ class SampleDye(CheckpointAccess):
         deep: bool = False,
     ) -> list[PlannedStage]:
         """Return what `run` with these arguments would do; reads little and writes nothing."""
+        self._pair = None
         runner = self._new_runner(keep_failed=keep_failed, deep=deep)
         numbers = runner.numbers(to_stage)
         return runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
@@ -228,6 +229,7 @@ class SampleDye(CheckpointAccess):
         """
         started = time.perf_counter()
         tell = progress or _tell_nobody
+        self._pair = None
         runner = self._new_runner(keep_failed=keep_failed)
         numbers = runner.numbers(to_stage)
         forced = forced_stages(numbers, from_stage, force=force)
@@ -241,9 +243,9 @@ class SampleDye(CheckpointAccess):
         else:
             for row in rows:
                 tell(StageEvent(row.number, row.title, "cached", row.reason))
-        self._results = debug_results(runner, self.params)
-        pictures = self._draw(runner, tell)
-        result = result_of(runner, rows, pictures, self.params)
+        self._results = debug_results(runner)
+        pictures = draw_stale(runner, self._diagnostics, self._lock, tell)
+        result = result_of(runner, rows, pictures)
         return result | {"seconds": time.perf_counter() - started}
 
     def status(self, *, deep: bool = False) -> Table:
@@ -251,8 +253,8 @@ class SampleDye(CheckpointAccess):
         runner = self._new_runner(deep=deep)
         rows = runner.plan_all(runner.numbers(None), {})
         title = f"{self.sample} / {self.dye} in {self._store.paths.folder}"
-        records = _main_records(runner)
-        return Table(status_rows(rows, records, self._gallery(runner)), title)
+        gallery = gallery_of(runner, self._diagnostics)
+        return Table(status_rows(rows, runner.main_records(), gallery), title)
 
     def compare(self, name: str, values: Sequence[Any]) -> Table:
         """Run the pair with several values of one parameter and return a table.
@@ -270,14 +272,8 @@ class SampleDye(CheckpointAccess):
             raise ParameterError(unknown_name_message(name, PARAMETER_REGISTRY))
         rows = []
         for value in values:
-            other = self._copy_with(name, value)
-            result = other.run()
-            rows.append(
-                {name: value}
-                | {key: result[key] for key in ("status", "scale_estimate", "scale_interval")}
-                | {"residual_px": (result["certificate"] or {}).get("median_px")}
-                | {"background_sigma": result["background_sigma"], "seconds": result["seconds"]}
-            )
+            result = self._copy_with(name, value).run()
+            rows.append(comparison_row(name, value, result))
         return Table(rows, f"{self.sample} / {self.dye}: {name}")
 
     def transform(self) -> Transform:
@@ -421,31 +417,6 @@ class SampleDye(CheckpointAccess):
         )
         require(report)
 
-    def _draw(self, runner: StageRunner, tell: Callable[[StageEvent], None]) -> dict[str, Path]:
-        """Draw the diagnostics that are not valid; return all valid ones."""
-        if runner.main_record(3) is None or runner.main_record(4) is None:
-            return {}
-        gallery = self._gallery(runner)
-        stale = gallery.stale()
-        if stale:
-            started = time.perf_counter()
-            tell(StageEvent(0, "diagnostics", "start", f"{len(stale)} pictures"))
-            with self._lock.held():
-                view = pair_view(runner, self.params)
-                errors = [error for d in stale if (error := gallery.draw(d, view))]
-            seconds = time.perf_counter() - started
-            tell(StageEvent(0, "diagnostics", "done", "; ".join(errors), seconds))
-        return gallery.files()
-
-    def _gallery(self, runner: StageRunner) -> Gallery:
-        from exo2micro.plotting import DIAGNOSTICS
-
-        built_in = [DIAGNOSTICS[name]() for name in sorted(DIAGNOSTICS)]
-        suffix = self._suffix(max(runner.stages))
-        return Gallery(
-            self._store.paths, suffix, [*built_in, *self._diagnostics], _main_records(runner)
-        )
-
     def _copy_with(self, name: str, value: Any) -> "SampleDye":  # noqa: ANN401
         other = type(self)(
             self.sample,
@@ -460,10 +431,6 @@ class SampleDye(CheckpointAccess):
         other._parameters = self._parameters.copy()
         other.set_params(**{name: value})
         return other
-
-
-def _main_records(runner: StageRunner) -> dict[int, Record]:
-    return {n: r for n in runner.stages if (r := runner.main_record(n))}
 
 
 def _channel_of(name: str) -> int | str | None:

@@ -24,10 +24,9 @@ def result_of(
     runner: StageRunner,
     rows: Sequence[PlannedStage],
     pictures: Mapping[str, Path],
-    params: Mapping[str, Value],
 ) -> dict[str, Any]:
     """Return the result of a run as JSON-like values (paths are `Path`)."""
-    records = {n: r for n in runner.stages if (r := runner.main_record(n))}
+    records = runner.main_records()
     last = records[max(records)] if records else None
     verdict = last.verdict if last else Verdict()
     difference = records.get(_DIFFERENCE_STAGE)
@@ -50,7 +49,7 @@ def result_of(
         "scale_percentile_value": next(
             (s["scale"] for s in scales if s["name"] == "percentile"), None
         ),
-        "manual_scale": params["manual_scale"],
+        "manual_scale": runner.request.params["manual_scale"],
         "scales": scales,
         "certificate": alignment.metrics.get("certificate") if alignment else None,
         "background_sigma": statistics.get("background_sigma"),
@@ -62,12 +61,12 @@ def result_of(
     }
 
 
-def debug_results(runner: StageRunner, params: Mapping[str, Value]) -> dict[str, Any]:
+def debug_results(runner: StageRunner) -> dict[str, Any]:
     """Return what scripts read from ``SampleDye._results``.
 
     ``warp_matrix`` is the homography between post canvas and pre canvas, shape ``(3, 3)``.
     """
-    summary = result_of(runner, [], {}, params)
+    summary = result_of(runner, [], {})
     results = {key: summary[key] for key in ("scale_estimate", "scale_percentile_value")}
     results["debug_data"] = {key[0]: dict(r.metrics) for key, r in runner.records.items()}
     aligned = [r for n in (2, 3) if (r := runner.main_record(n)) and r.transform]
@@ -80,6 +79,19 @@ def canvas_transform(record: Record) -> Transform:
     """Return a record's transform between canvas coordinates."""
     row, col = record.facts["offset"]
     return Transform.from_dict(record.transform or {}).shifted(col, row)
+
+
+def comparison_row(name: str, value: Value, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one row of a comparison: a parameter's value and what came of it."""
+    return {
+        name: value,
+        "status": result["status"],
+        "scale_estimate": result["scale_estimate"],
+        "scale_interval": result["scale_interval"],
+        "residual_px": (result["certificate"] or {}).get("median_px"),
+        "background_sigma": result["background_sigma"],
+        "seconds": result["seconds"],
+    }
 
 
 def status_rows(
@@ -112,7 +124,7 @@ def status_rows(
     return rows
 
 
-def pair_view(runner: StageRunner, params: Mapping[str, Value]) -> PairView:
+def pair_view(runner: StageRunner) -> PairView:
     """Return what diagnostics may look at; needs valid stages 1 to 3."""
     store, records = runner.store, runner.records
     alignment = records[(_ALIGNMENT_STAGE, "pre")]
@@ -130,8 +142,8 @@ def pair_view(runner: StageRunner, params: Mapping[str, Value]) -> PairView:
         window=post_window(alignment.facts),
         valid=CanvasValidity(alignment.facts, transform),
         scales=tuple(estimate_from(scale) for scale in scales),
-        records={n: r for n in runner.stages if (r := runner.main_record(n))},
-        params=params,
+        records=runner.main_records(),
+        params=runner.request.params,
     )
 
 

@@ -118,6 +118,10 @@ class StageRunner:
         """Return the main record of a stage, None if it is not valid."""
         return next((r for key, r in self.records.items() if key[0] == number), None)
 
+    def main_records(self) -> dict[int, Record]:
+        """Return the main record of each stage that has a valid one."""
+        return {n: record for n in self.stages if (record := self.main_record(n))}
+
     def inputs(self, stage: Stage) -> dict[str, str]:
         """Return what a stage would read now, by name."""
         inputs = upstream_inputs(stage, self.records)
