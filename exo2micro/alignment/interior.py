@@ -25,6 +25,9 @@ TILE_PER_BLUR = 10.0
 SMALLEST_TILE_PX = 32
 SMALLEST_SIDE_PER_TILE = 12.0
 CELLS = 320
+# Where fewer of the tiles than this match, more are used.
+ENOUGH_MATCHED = 0.35
+MANY_CELLS = 1000
 # Search range at full resolution; the overviews are right to a few pixels, or smooth deformation
 # of up to this size is left.
 FINAL_SEARCH_PX = 12
@@ -131,14 +134,20 @@ def refine_interior_overviews(
     metrics: dict[str, Any] = {}
     verdicts = []
     transform = initial
-    size = tile_size(post, pre, settings)
+    size, cells = tile_size(post, pre, settings), CELLS
     if settings.interior_ecc:
         start = _start(post, pre, initial, threads)
         if start is None:
             messages.append("no interior texture supports the coarse alignment; it was kept")
         else:
-            fitted = _refine(post, pre, start.transform, size, metrics, threads)
-            transform = fitted or start.transform
+            transform = start.transform
+            for cells in (CELLS, MANY_CELLS):
+                metrics.clear()
+                fitted = _refine(post, pre, transform, size, cells, metrics, threads)
+                transform = fitted or transform
+                matched = metrics.get("fit_tiles_significant", 0)
+                if matched >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
+                    break
             verdicts.append(_limits(post, initial, transform, metrics, settings))
             if verdicts[-1].level is not Level.PASS and metrics["correction_px"] > (
                 settings.interior_max_correction
@@ -146,7 +155,7 @@ def refine_interior_overviews(
                 transform = initial
     else:
         messages.append("interior refinement is off; the coarse alignment was kept")
-    choice = choose_tiles(post, pre, transform, size=size, cells=CELLS)
+    choice = choose_tiles(post, pre, transform, size=size, cells=cells)
     certificate = certify(
         post,
         pre,
@@ -187,6 +196,7 @@ def _refine(
     pre: Overviews,
     start: Transform,
     size: int,
+    cells: int,
     metrics: dict[str, Any],
     threads: int,
 ) -> Transform | None:
@@ -194,7 +204,7 @@ def _refine(
     transform = start
     if post.base_factor > 1 and verify_factor(post, pre) > LARGEST_JUMP:
         factor = post.base_factor
-        choice = choose_tiles(post, pre, transform, size=size, cells=CELLS, factor=factor)
+        choice = choose_tiles(post, pre, transform, size=size, cells=cells, factor=factor)
         corrected = _correct(
             post.level(factor),
             pre.level(factor),
@@ -206,7 +216,7 @@ def _refine(
         )
         if corrected is not None:
             transform = corrected[0].unscaled(factor, factor)
-    choice = choose_tiles(post, pre, transform, size=size, cells=CELLS)
+    choice = choose_tiles(post, pre, transform, size=size, cells=cells)
     centres = choice.centres[~choice.held_out]
     for plan in (
         MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
