@@ -239,6 +239,8 @@ def _correct(
     threads: int,
 ) -> tuple[Transform, Points] | None:
     """Return the alignment corrected by one matching of tiles, and the tiles that matched."""
+    if len(centres) < LEAST_TILES:
+        return None
     found = match_tiles(post, pre, transform, centres, plan, threads=threads)
     if NULL_KEY not in metrics:
         strangers = match_strangers(post, pre, transform, centres, plan, threads=threads)

@@ -129,3 +129,11 @@ def test_very_large_images_go_by_a_middle_overview(images, usual, true_error, mo
     result = align(post, pre)
     assert np.quantile(true_error(result.transform, truth), 0.95) < 0.05
     assert result.verdict.level is Level.PASS
+
+
+def test_images_too_small_for_tiles_end_in_a_verdict_with_json_metrics():
+    generator = np.random.default_rng(8)
+    post, pre = (generator.integers(0, 200, (70, 80)).astype(np.uint8) for _ in range(2))
+    result = align(post, pre)
+    assert result.verdict.level is Level.FAIL
+    json.dumps([result.metrics, result.certificate.to_dict()], allow_nan=False)
