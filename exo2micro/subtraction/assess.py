@@ -192,7 +192,6 @@ def trust(
         doubts.append(test.message)
     if half_width > WIDE_INTERVAL:
         doubts.append(f"the scale is uncertain by +-{100 * half_width:.1f} % (95 %)")
-    doubts.extend(sample.pedestal.messages)
     metrics = {
         "field_variation": test.variation,
         "tile_scatter": test.tile_scatter,
@@ -203,7 +202,7 @@ def trust(
         "offset_error": sample.pedestal.error,
     }
     verdict = Verdict.worst([Verdict.check(doubt) for doubt in doubts])
-    return verdict, tuple(doubts), metrics
+    return verdict, (*doubts, *sample.pedestal.messages), metrics
 
 
 def curve_of(edges: Vector, counts: Vector, fitted: Vector) -> Mapping[str, Vector]:

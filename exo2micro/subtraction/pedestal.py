@@ -1,6 +1,6 @@
 """The offset: decided once for a pair, from the dark surroundings and from the line itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -76,21 +76,27 @@ def decide_pedestal(background: Background, around: Surroundings) -> Pedestal:
     gap = intercept - prior.centre
     allowed = float(np.hypot(error, prior.error))
     if abs(gap) > DISAGREE_SIGMA * allowed and abs(gap) > DISAGREE_EFFECT * middle:
-        offset = intercept - line.scale * around.pre.level
+        found = Pedestal(intercept, around.pre.level, error, "regression")
+        found = _zero_unless_significant(found, line.scale)
         message = (
             f"the dark surroundings suggest an offset of "
             f"{prior.centre - line.scale * around.pre.level:.3g} counts, the sample itself "
-            f"{offset:.3g}; the sample was followed"
+            f"{found.offset(line.scale):.3g}; the sample was followed"
         )
-        return Pedestal(intercept, around.pre.level, error, "regression", (message,))
+        return replace(found, messages=(message,))
     weights = np.array([prior.error**-2, error**-2])
     both = float(np.average([prior.centre, intercept], weights=weights))
     combined = float(weights.sum() ** -0.5)
     source: Source = "both" if around.post.clipped or around.pre.clipped else "dark"
     found = Pedestal(both, around.pre.level, combined, source)
-    reach = float(np.hypot(combined, line.scale * SLOPE_ERROR * around.pre.level))
-    if abs(found.offset(line.scale)) <= SIGNIFICANT_SIGMA * reach:
-        return Pedestal(0.0, 0.0, combined, "none")
+    return _zero_unless_significant(found, line.scale)
+
+
+def _zero_unless_significant(found: Pedestal, scale: float) -> Pedestal:
+    """Return no pedestal where the offset may as well be zero."""
+    reach = float(np.hypot(found.error, scale * SLOPE_ERROR * found.pre))
+    if abs(found.offset(scale)) <= SIGNIFICANT_SIGMA * reach:
+        return Pedestal(0.0, 0.0, found.error, "none")
     return found
 
 
