@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from exo2micro._version import __version__
 
 if TYPE_CHECKING:
-    from exo2micro.alignment import (
+    from exo2micro.alignment.functions import (
         align,
         prealign_phase_correlation,
         refine_interior_ecc,
@@ -43,7 +43,7 @@ _HOMES = {
     "MAX_STAGE": "defaults",
     "PARAMETER_REGISTRY": "defaults",
     "SampleDye": "pipeline",
-    "align": "alignment",
+    "align": "alignment.functions",
     "build_suffix": "suffix",
     "classify_raw_files": "raw",
     "diagnose_raw_layout": "raw",
@@ -60,11 +60,11 @@ _HOMES = {
     "plot_registration": "plotting.registration",
     "plot_zoom": "plotting.zoom",
     "plot_zoom_multi": "plotting.zoom",
-    "prealign_phase_correlation": "alignment",
+    "prealign_phase_correlation": "alignment.functions",
     "preflight_check": "execution.preflight",
-    "refine_interior_ecc": "alignment",
-    "refine_interior_sift": "alignment",
-    "register_highorder": "alignment",
+    "refine_interior_ecc": "alignment.functions",
+    "refine_interior_sift": "alignment.functions",
+    "register_highorder": "alignment.functions",
     "run_batch": "parallel",
     "show": "plotting.figure",
     "survey_raw_channels": "raw",
