@@ -44,9 +44,9 @@ def test_quiet_shows_the_result_only(call, done):
 
 
 def test_a_pair_that_cannot_be_trusted_exits_4(call, project):
-    _, other_rock = unrelated_pair(project.spec)
-    pre = project.raw / SAMPLE / f"{SAMPLE}_PreStain_{DYE}.tif"
-    write_image(other_rock, pre, project.spec)
+    other_rock, _ = unrelated_pair(project.spec)
+    post = project.raw / SAMPLE / f"{SAMPLE}_PostStain_{DYE}.tif"
+    write_image(other_rock, post, project.spec)
     result = call("run", SAMPLE, DYE, *dirs(project), "--json")
     assert result.code == 4
     assert result.document["verdict"] == "FAIL"
