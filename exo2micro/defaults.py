@@ -315,7 +315,7 @@ _register(
         "stopdelta": (
             1e-6,
             "sdl",
-            "Coarse refinements stop when a step moves the sample by less than this part of its size.",
+            "Coarse refinements stop at steps below this part of the sample's size.",
             {"bounds": (1e-15, 1)},
         ),
     },
