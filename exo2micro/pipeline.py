@@ -236,10 +236,11 @@ class SampleDye(CheckpointAccess):
         rows = runner.plan_all(numbers, forced)
         self._tell_of_mixed_formats(runner, rows)
         if any(row.action == "run" for row in rows):
+            self._look_before(runner, rows, force_run=force_run)
             with self._lock.held():
                 self._store.prepare()
                 runner = self._new_runner(keep_failed=keep_failed)
-                rows = self._run_stages(runner, numbers, forced, tell, force_run=force_run)
+                rows = self._run_stages(runner, numbers, forced, tell)
         else:
             for row in rows:
                 tell(StageEvent(row.number, row.title, "cached", row.reason))
@@ -334,8 +335,6 @@ class SampleDye(CheckpointAccess):
         numbers: Sequence[int],
         forced: Mapping[int, str],
         tell: Callable[[StageEvent], None],
-        *,
-        force_run: bool,
     ) -> list[PlannedStage]:
         """Run what must be run; each stage is planned again once the ones before it are done."""
         hooks = hooks_of(type(self))
@@ -345,8 +344,6 @@ class SampleDye(CheckpointAccess):
             for number in numbers:
                 (row,) = runner.plan_all([number], forced)
                 if row.action == "run":
-                    if runner.stages[number].reads_raw and not force_run:
-                        self._preflight()
                     started = time.perf_counter()
                     tell(StageEvent(number, row.title, "start", row.reason))
                     hook = hooks[number][0] if number in hooks else ""
@@ -406,16 +403,17 @@ class SampleDye(CheckpointAccess):
             )
             self._told_of_formats = True
 
-    def _preflight(self) -> None:
+    def _look_before(
+        self, runner: StageRunner, rows: Sequence[PlannedStage], *, force_run: bool
+    ) -> None:
+        """Find out what speaks against a run before anything is created on disk."""
+        if not any(row.action == "run" and runner.stages[row.number].reads_raw for row in rows):
+            return
         pair = self._pair_once()
-        report = preflight_check(
-            pair.post.shape,
-            pair.pre.shape,
-            self.params,
-            self.output_dir,
-            self.checkpoint_format,
-        )
-        require(report)
+        if not force_run:
+            shapes = pair.post.shape, pair.pre.shape
+            report = preflight_check(*shapes, self.params, self.output_dir, self.checkpoint_format)
+            require(report)
 
     def _copy_with(self, name: str, value: Any) -> "SampleDye":  # noqa: ANN401
         other = type(self)(

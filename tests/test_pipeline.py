@@ -22,6 +22,7 @@ from exo2micro.errors import (
     OutputLockedError,
     ParameterError,
     RawFileNotFoundError,
+    RawReadError,
 )
 from exo2micro.execution import preflight
 from exo2micro.parameter import Parameter
@@ -390,7 +391,7 @@ def test_output_folder_that_cannot_be_made(project):
 def test_read_only_output(project):
     run = SampleDye(SAMPLE, DYE, output_dir="/sys/kernel/results", raw_dir=project.raw)
     with pytest.raises(OutputError, match=r"/sys/kernel/results.*choose another output_dir"):
-        run.run()
+        run.run(force_run=True)
 
 
 def test_full_disk_leaves_nothing_half_written(done, monkeypatch):
@@ -422,6 +423,14 @@ def make_unrelated(project):
     path = next((project.raw / SAMPLE).glob("*PostStain*.tif"))
     post, _ = unrelated_pair(project.spec)
     write_image(post, path, project.spec)
+
+
+def test_bad_input_leaves_nothing_on_disk(project):
+    post = next((project.raw / SAMPLE).glob("*PostStain*.tif"))
+    os.truncate(post, post.stat().st_size // 2)
+    with pytest.raises(RawReadError, match=rf"{post.name} is truncated"):
+        sample_dye(project).run()
+    assert not project.processed.exists()
 
 
 @pytest.fixture
