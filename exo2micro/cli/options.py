@@ -134,7 +134,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Value]:
             msg = f"expected NAME=VALUE, got {text!r}; for example --set boundary_width=20"
             raise click.BadParameter(msg)
         if name not in PARAMETER_REGISTRY:
-            raise click.BadParameter(unknown_name_message(name, PARAMETER_REGISTRY))
+            raise click.BadParameter(_unknown(name))
         row = PARAMETER_REGISTRY[name]
         try:
             values[name] = row.parse(value)
@@ -142,3 +142,11 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Value]:
             msg = f"{name} must be {row.rule}, got {value!r}"
             raise click.BadParameter(msg) from None
     return values
+
+
+def _unknown(name: str) -> str:
+    """Return what to say to an unknown name; an abbreviation is answered with its parameter."""
+    for full, row in PARAMETER_REGISTRY.items():
+        if name.lower() == row.abbreviation:
+            return f"{name!r} is the abbreviation in file names; the parameter is {full}"
+    return unknown_name_message(name, PARAMETER_REGISTRY)

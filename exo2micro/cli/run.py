@@ -1,6 +1,6 @@
 """``exo2micro run``: one sample and dye, from the raw files to the difference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,17 @@ def run(
 def summary_of(result: Mapping[str, Any]) -> str:
     """Return the result of one pair as lines of text."""
     lines = [f"{result['sample']} / {result['dye']}: {result['verdict']} - {result['status']}"]
-    rows = {
-        "scale": _scale_text(result),
+    rows = {"scale": _scale_text(result)}
+    for scale in (result.get("scales") or ())[1:]:
+        rows[f"by {scale['name']}"] = _interval_text(scale["scale"], scale["interval"])
+    rows |= {
         "alignment": _alignment_text(result.get("certificate")),
         "difference": _difference_text(result.get("difference")),
         "pictures": _folder_text(result.get("diagnostics") or {}),
         "time": f"{result['seconds']:.1f} s",
     }
-    lines += [f"  {name:<11}{text}" for name, text in rows.items() if text]
+    width = max(map(len, rows)) + 1
+    lines += [f"  {name:<{width}} {text}" for name, text in rows.items() if text]
     lines += [f"  note: {message}" for message in result.get("messages") or ()]
     return "\n".join(lines)
 
@@ -85,12 +88,16 @@ def _scale_text(result: Mapping[str, Any]) -> str:
     scale = result.get("scale_estimate")
     if scale is None:
         return "none"
-    text = f"{scale:.4f}"
-    if interval := result.get("scale_interval"):
-        text += f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+    text = _interval_text(scale, result.get("scale_interval"))
     if offset := result.get("scale_offset"):
         text += f", offset {offset:.2f}"
     return text
+
+
+def _interval_text(scale: float, interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return f"{scale:.4f}"
+    return f"{scale:.4f} (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
 
 
 def _alignment_text(certificate: Mapping[str, Any] | None) -> str:

@@ -37,6 +37,15 @@ def test_run_again_keeps_everything(call, done):
     assert document["difference"]["fits"].endswith("04_difference_difference.fits")
 
 
+def test_run_shows_every_scale(call, done):
+    settings = ("--set", "scale_percentile=50", "--set", "manual_scale=1.5")
+    lines = call("run", SAMPLE, DYE, *dirs(done), *settings).out.splitlines()
+    scales = {line[:17].strip(): line[17:23] for line in lines if "95 % interval" in line}
+    assert list(scales) == ["scale", "by percentile", "by manual"]
+    assert scales["by manual"] == "1.5000"
+    assert abs(float(scales["by percentile"]) / done.spec.ratio - 1) < 0.02
+
+
 def test_quiet_shows_the_result_only(call, done):
     result = call("run", SAMPLE, DYE, *dirs(done), "-q")
     assert result.err == ""

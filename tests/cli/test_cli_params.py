@@ -57,6 +57,7 @@ def test_settings_are_typed():
     ("text", "words"),
     [
         ("boundry_width=3", "did you mean boundary_width"),
+        ("bw=3", "the parameter is boundary_width"),
         ("boundary_width", "expected NAME=VALUE"),
         ("boundary_width=wide", "boundary_width must be a whole number of px from 1 to 1000"),
         ("boundary_width=0", "got '0'"),
