@@ -9,7 +9,7 @@ from scipy import optimize, special
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.subtraction.patches import PatchStack
-from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector, half_sample_mode
+from exo2micro.subtraction.statistics import Vector, half_sample_mode, robust_sigma
 
 SMOOTHING_PX: Final = 9
 """Box side for telling sample from dark: averages 81 pixels, so noise does not decide."""
@@ -23,8 +23,11 @@ DARK_WIDTH: Final = 0.06
 MIN_PEAK: Final = 0.01
 """Smallest fraction of the overlap that can show the dark."""
 
+PEAK_REACH: Final = 0.1
+"""Half the window about the dark peak, over its distance from the sample."""
+
 GAP_FILL: Final = 0.5
-"""Most pixels just above the dark peak, over those in it."""
+"""Most pixels in the half window above the peak, over those in it; texture rises instead."""
 
 SAMPLE_FRACTION: Final = 0.25
 """A pixel is sample above this fraction of the way from dark to the middle of the sample."""
@@ -107,17 +110,19 @@ def _dark_peak(seen: Vector) -> tuple[float, float, bool]:
     low, high = seen[seen < split], seen[seen >= split]
     if len(low) < MIN_PEAK * len(seen) or not len(high):
         return min(0.0, float(seen.min())), float(np.median(seen)), False
-    middle, peak = float(np.median(high)), half_sample_mode(low)
-    width = max(float(MAD_TO_SIGMA * np.median(peak - low[low <= peak])), 1e-3 * (middle - peak))
-    inside = int(np.count_nonzero(np.abs(seen - peak) <= 4.0 * width))
-    above = int(np.count_nonzero((seen > peak + 4.0 * width) & (seen <= peak + 12.0 * width)))
-    is_dark = (
-        width < DARK_WIDTH * (middle - peak)
-        and inside >= MIN_PEAK * len(seen)
-        and above < GAP_FILL * inside
-    )
-    if is_dark:
-        return peak, middle, True
+    middle = float(np.median(high))
+    lowest = seen[seen <= np.quantile(seen, 2.0 * MIN_PEAK)]
+    for peak in (half_sample_mode(low, floor=max(200, len(low) // 6)), float(np.median(lowest))):
+        reach = PEAK_REACH * (middle - peak)
+        inside = seen[np.abs(seen - peak) <= reach]
+        above = int(np.count_nonzero((seen > peak + reach) & (seen <= peak + 2.0 * reach)))
+        is_dark = (
+            len(inside) >= MIN_PEAK * len(seen)
+            and robust_sigma(inside) < DARK_WIDTH * (middle - peak)
+            and above < GAP_FILL * len(inside)
+        )
+        if is_dark:
+            return float(np.median(inside)), middle, True
     return min(0.0, float(seen.min())), float(np.median(seen)), False
 
 

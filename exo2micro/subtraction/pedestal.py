@@ -71,7 +71,8 @@ def decide_pedestal(background: Background, around: Surroundings) -> Pedestal:
     prior = dark_prior(around, line.scale)
     if prior is None or around.pre is None or around.post is None:
         if abs(intercept) > SIGNIFICANT_SIGMA * error:
-            return Pedestal(intercept, 0.0, error, "regression")
+            floored = float(np.hypot(error, INTERCEPT_FLOOR * middle))
+            return Pedestal(intercept, 0.0, floored, "regression")
         return Pedestal(0.0, 0.0, error, "none")
     gap = intercept - prior.centre
     allowed = float(np.hypot(error, prior.error))
@@ -119,5 +120,4 @@ def _free_intercept(background: Background) -> tuple[float, float]:
     pull = wide.error**-2
     values = (zx * y - x * zy) / (zx * (w + pull) - z * x)
     low, high = np.quantile(values, [0.16, 0.84])
-    floor = INTERCEPT_FLOOR * max(0.0, float(np.median(blocks.post)) - intercept)
-    return intercept, max(1e-6, float(np.hypot(0.5 * (high - low), floor)))
+    return intercept, max(1e-6, float(0.5 * (high - low)))

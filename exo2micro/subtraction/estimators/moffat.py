@@ -19,6 +19,9 @@ from exo2micro.subtraction.statistics import Vector, bootstrap_counts, tukey_loc
 POOR_FIT: Final = 0.8
 """Goodness below which the profile does not describe the histogram."""
 
+BRIGHTNESS_TREND: Final = 0.015
+"""Largest harmless difference of the ratio between bright and dim background; noise gives 0.4 %."""
+
 DISAGREES: Final = 0.004
 """Distance of the profile's centre from the robust mean that only a skewed histogram shows."""
 
@@ -51,10 +54,16 @@ class MoffatEstimator(ScaleEstimator):
         if fit is not None and not doubts:
             centre = fit.centre
         error = _bootstrap_error(fit, by_tile, edges)
+        if abs(trend := ratios.trend()) > BRIGHTNESS_TREND:
+            doubts += (
+                f"the ratio of the brightest third of the background differs from that of the "
+                f"dimmest by {100 * trend:+.1f} %: a pedestal or a camera that is not linear",
+            )
         scale = float(np.exp(centre)) * sample.median_field()
         interval, parts = interval_of(sample, scale, error)
         half = (interval[1] - interval[0]) / (2.0 * scale)
         verdict, messages, metrics = trust(sample, half, doubts)
+        metrics["brightness_trend"] = trend
         fitted = fit.fitted if fit is not None else np.zeros(len(edges) - 1)
         return ScaleEstimate(
             name=self.name,
