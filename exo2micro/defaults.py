@@ -347,6 +347,12 @@ _register(
             "Smallest part of the matched tiles that the fit must explain; below it, CHECK.",
             {"bounds": (0, 1)},
         ),
+        "deformation": (
+            "auto",
+            "def",
+            "Fit a smooth deformation where tiles held out of the fit say that it helps.",
+            {"choices": ("auto", "off")},
+        ),
     },
 )
 _register(

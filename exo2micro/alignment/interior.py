@@ -5,18 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from exo2micro._typing import Points
 from exo2micro.alignment.certificate import Certificate
-from exo2micro.alignment.certify import certify, null_threshold, significant
-from exo2micro.alignment.fit import Model, fit_correction
-from exo2micro.alignment.matching import match_strangers, match_tiles
+from exo2micro.alignment.certify import certify
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews, make_overviews
+from exo2micro.alignment.refine import FINAL_SEARCH_PX, Refiner
 from exo2micro.alignment.search import feature_search
 from exo2micro.alignment.subpixel import CLUSTER_PX, MatchPlan
 from exo2micro.alignment.tiles import HELD_OUT_PERIOD, choose_tiles
 from exo2micro.alignment.transform import Transform
-from exo2micro.alignment.verify import Verified, verify, verify_factor
+from exo2micro.alignment.verify import Verified, verify
 from exo2micro.raster import Raster
 from exo2micro.verdict import Level, Verdict
 
@@ -28,17 +26,6 @@ CELLS = 320
 # Where fewer of the tiles than this match, more are used.
 ENOUGH_MATCHED = 0.35
 MANY_CELLS = 1000
-# Search range at full resolution; the overviews are right to a few pixels, or smooth deformation
-# of up to this size is left.
-FINAL_SEARCH_PX = 12
-# Overviews coarser than this are not followed by full resolution at once.
-LARGEST_JUMP = 12
-FINAL_TOLERANCE_PX = 6.0
-LAST_TOLERANCE_PX = 2.0
-TILES_FOR_HOMOGRAPHY = 24
-TILES_FOR_AFFINE = 12
-LEAST_TILES = 6
-NULL_KEY = "correlation_by_chance_z"
 FEATURE_OVERVIEW_PX = 1000.0
 CORRECTION_OVERVIEW_PX = 200.0
 
@@ -58,12 +45,16 @@ class InteriorSettings:
     interior_min_inlier_ratio : float
         Smallest part of the matched tiles that the fit must explain; below it, the verdict is
         CHECK.
+    deformation : str
+        ``'auto'``: fit a smooth deformation where held-out tiles say that it helps; ``'off'``:
+        never.
     """
 
     interior_ecc: bool = True
     interior_blur_base: float = 8.0
     interior_max_correction: float = 500.0
     interior_min_inlier_ratio: float = 0.4
+    deformation: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -143,11 +134,12 @@ def refine_interior_overviews(
             transform = start.transform
             for cells in (CELLS, MANY_CELLS):
                 metrics.clear()
-                fitted = _refine(post, pre, transform, size, cells, metrics, threads)
-                transform = fitted or transform
+                refiner = Refiner(post, pre, size, cells, settings.deformation != "off", threads)
+                transform = refiner.fit(transform.straight, metrics) or transform
                 matched = metrics.get("fit_tiles_significant", 0)
                 if matched >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
                     break
+            messages += _deformation_told(metrics, settings)
             verdicts.append(_limits(post, initial, transform, metrics, settings))
             if verdicts[-1].level is not Level.PASS and metrics["correction_px"] > (
                 settings.interior_max_correction
@@ -180,7 +172,7 @@ def tile_size(post: Overviews, pre: Overviews, settings: InteriorSettings) -> in
 def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) -> Verified | None:
     """Return the initial alignment refined on overviews, by features if need be, or None."""
     for rounds in (1, 2):
-        checked = verify(post, pre, initial, rounds=rounds, threads=threads)
+        checked = verify(post, pre, initial.straight, rounds=rounds, threads=threads)
         if checked.accepted and (checked.clear or rounds == 2):
             return checked
     level = max(i.factor_for(FEATURE_OVERVIEW_PX) for i in (post, pre))
@@ -191,80 +183,17 @@ def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) ->
     return None
 
 
-def _refine(
-    post: Overviews,
-    pre: Overviews,
-    start: Transform,
-    size: int,
-    cells: int,
-    metrics: dict[str, Any],
-    threads: int,
-) -> Transform | None:
-    """Return the alignment that the tiles outside the certificate's fit best, None if too few."""
-    transform = start
-    if post.base_factor > 1 and verify_factor(post, pre) > LARGEST_JUMP:
-        factor = post.base_factor
-        choice = choose_tiles(post, pre, transform, size=size, cells=cells, factor=factor)
-        corrected = _correct(
-            post.level(factor),
-            pre.level(factor),
-            transform.scaled(factor, factor),
-            choice.centres[~choice.held_out],
-            MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
-            {},
-            threads,
-        )
-        if corrected is not None:
-            transform = corrected[0].unscaled(factor, factor)
-    choice = choose_tiles(post, pre, transform, size=size, cells=cells)
-    centres = choice.centres[~choice.held_out]
-    for plan in (
-        MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
-        MatchPlan(size, search=1, steps=3),
-    ):
-        corrected = _correct(post.raster, pre.raster, transform, centres, plan, metrics, threads)
-        if corrected is None:
-            return None
-        transform, centres = corrected
-    return transform
-
-
-def _correct(
-    post: Raster,
-    pre: Raster,
-    transform: Transform,
-    centres: Points,
-    plan: MatchPlan,
-    metrics: dict[str, Any],
-    threads: int,
-) -> tuple[Transform, Points] | None:
-    """Return the alignment corrected by one matching of tiles, and the tiles that matched."""
-    if len(centres) < LEAST_TILES:
-        return None
-    found = match_tiles(post, pre, transform, centres, plan, threads=threads)
-    if NULL_KEY not in metrics:
-        strangers = match_strangers(post, pre, transform, centres, plan, threads=threads)
-        metrics[NULL_KEY] = null_threshold(strangers)
-    kept = found.select(significant(found, metrics[NULL_KEY]))
-    model: Model = "homography"
-    if len(kept.centres) < TILES_FOR_HOMOGRAPHY:
-        model = "affine" if len(kept.centres) >= TILES_FOR_AFFINE else "similarity"
-    if len(kept.centres) < LEAST_TILES:
-        return None
-    tolerance = FINAL_TOLERANCE_PX if plan.search > 1 else LAST_TOLERANCE_PX
-    correction = fit_correction(kept, model, tolerance_px=tolerance)
-    if correction is None or correction.support < LEAST_TILES:
-        return None
-    inside = kept.select(correction.inliers)
-    metrics |= {
-        "model": model,
-        "fit_tiles": metrics.get("fit_tiles", len(centres)),
-        "fit_tiles_significant": len(kept.centres),
-        "fit_inliers": correction.support,
-        "fit_excess_px": correction.excess_px,
-        "fit_tile_precision_px": float(np.median(inside.precisions)),
-    }
-    return transform @ correction.transform, kept.centres
+def _deformation_told(metrics: dict[str, Any], settings: InteriorSettings) -> list[str]:
+    """Return in words whether a smooth deformation is part of the alignment."""
+    found = metrics.get("deformation")
+    if settings.deformation == "off" or not found or not found["used"]:
+        return []
+    ny, nx = found["nodes"]
+    return [
+        f"a smooth deformation of up to {found['largest_px']:.1f} px is part of the alignment "
+        f"({nx} x {ny} nodes); it explains {100 * found['gain']:.0f} % of what the homography "
+        "leaves at tiles held out of the fit"
+    ]
 
 
 def _limits(

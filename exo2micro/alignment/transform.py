@@ -8,22 +8,35 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from exo2micro._typing import Points
+from exo2micro.alignment.field import (
+    Displacement,
+    DisplacementField,
+    MappedDisplacement,
+    undisplaced,
+)
 from exo2micro.errors import RegistrationError
 
 Matrix = NDArray[np.float64]
 
 # A 3x3 matrix whose normalised determinant is below this maps the plane onto a line in float64.
 SMALLEST_DETERMINANT = 1e-9
+# Half the baseline of numerical derivatives of a displacement field, whose nodes lie much further
+# apart.
+DERIVATIVE_STEP_PX = 0.25
+
+PLAIN, DEFORMED = "homography", "homography+bspline"
 
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """A homography that maps ``(x, y)`` points of post to ``(x, y)`` points of pre.
+    """Maps ``(x, y)`` points of post to ``(x, y)`` points of pre: a homography, maybe deformed.
 
     Parameters
     ----------
     matrix : numpy.ndarray
         Shape ``(3, 3)``; stored with ``matrix[2, 2] == 1``, read-only.
+    field : Displacement, optional
+        Smooth displacement ``d`` of post points, applied first: ``x -> matrix(x + d(x))``.
 
     Raises
     ------
@@ -36,6 +49,7 @@ class Transform:
     """
 
     matrix: Matrix
+    field: Displacement | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", _checked(self.matrix))
@@ -99,56 +113,106 @@ class Transform:
         RegistrationError
             If the record is of another kind.
         """
-        if record.get("type") != "homography" or "matrix" not in record:
+        kind = record.get("type")
+        if kind not in (PLAIN, DEFORMED) or "matrix" not in record:
             msg = (
-                f"a transform record has type 'homography' and a matrix, got type "
-                f"{record.get('type')!r}: compute stage 2 anew with from_stage=2"
+                f"a transform record has type {PLAIN!r} or {DEFORMED!r} and a matrix, got type "
+                f"{kind!r}: compute stage 2 anew with from_stage=2"
             )
             raise RegistrationError(msg)
-        return cls.from_matrix(record["matrix"])
+        field = DisplacementField.from_dict(record["field"]) if kind == DEFORMED else None
+        return cls(np.asarray(record["matrix"], np.float64), field)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; `from_dict` restores the same bits."""
-        return {"type": "homography", "matrix": self.matrix.tolist()}
+        """Return plain JSON values; `from_dict` restores the same bits.
+
+        Raises
+        ------
+        RegistrationError
+            For inverses and compositions of deformed transforms, which no B-spline describes.
+        """
+        if self.field is None:
+            return {"type": PLAIN, "matrix": self.matrix.tolist()}
+        if not isinstance(self.field, DisplacementField):
+            msg = (
+                "an inverse or a composition of deformed transforms has no finite description: "
+                "store the transforms that it is made of"
+            )
+            raise RegistrationError(msg)
+        return {"type": DEFORMED, "matrix": self.matrix.tolist(), "field": self.field.to_dict()}
 
     def __call__(self, points: ArrayLike) -> Points:
         """Return the pre points, shape ``(n, 2)``, of post points, shape ``(n, 2)``."""
         xy = _as_points(points)
+        if self.field is not None:
+            xy = xy + self.field(xy)
         m = self.matrix
         x, y = xy[:, 0], xy[:, 1]
         out = np.empty_like(xy)
         out[:, 0] = m[0, 0] * x + (m[0, 1] * y + m[0, 2])
         out[:, 1] = m[1, 0] * x + (m[1, 1] * y + m[1, 2])
-        if not self.is_affine:
+        if m[2, :2].any():
             out /= (m[2, 0] * x + (m[2, 1] * y + 1.0))[:, None]
         return out
 
     def __matmul__(self, other: "Transform") -> "Transform":
         """Return the transform that applies `other` first, then this one."""
-        return Transform(self.matrix @ other.matrix)
+        matrix = self.matrix @ other.matrix
+        if self.field is None:
+            return Transform(matrix, other.field)
+        if other.field is None and _stretches(other.matrix):
+            (sx, _, ox), (_, sy, oy), _ = other.matrix.tolist()
+            if isinstance(self.field, DisplacementField):
+                return Transform(matrix, self.field.rescaled((sx, sy), (ox, oy)))
+        back = Transform(matrix).inverse
+        return Transform(matrix, MappedDisplacement(lambda points: back(self(other(points)))))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Transform) and bool(np.array_equal(self.matrix, other.matrix))
+        return (
+            isinstance(other, Transform)
+            and bool(np.array_equal(self.matrix, other.matrix))
+            and self.field == other.field
+        )
 
     def __hash__(self) -> int:
-        return hash(self.matrix.tobytes())
+        return hash((self.matrix.tobytes(), self.field))
 
     @property
     def inverse(self) -> "Transform":
-        """The mapping from pre points to post points."""
-        return Transform.from_matrix(np.linalg.inv(self.matrix))
+        """The mapping from pre points to post points, exact to 1e-6 px where deformed."""
+        plain = Transform.from_matrix(np.linalg.inv(self.matrix))
+        field = self.field
+        if field is None:
+            return plain
+        straight = self.straight
+        return Transform(
+            plain.matrix,
+            MappedDisplacement(lambda points: straight(undisplaced(field, plain(points)))),
+        )
+
+    @property
+    def straight(self) -> "Transform":
+        """The homography alone."""
+        return self if self.field is None else Transform(self.matrix)
 
     @property
     def is_affine(self) -> bool:
         """Whether parallel lines stay parallel."""
-        return not self.matrix[2, :2].any()
+        return self.field is None and not self.matrix[2, :2].any()
 
     def linear(self, at: Sequence[float] = (0.0, 0.0)) -> Matrix:
         """Return the Jacobian ``d(pre)/d(post)``, shape ``(2, 2)``, at a post point ``(x, y)``."""
         m = self.matrix
-        scale = m[2, 0] * at[0] + m[2, 1] * at[1] + 1.0
-        mapped = self([at])[0]
-        jacobian: Matrix = (m[:2, :2] - np.outer(mapped, m[2, :2])) / scale
+        point = np.asarray([at], np.float64)
+        bent = np.eye(2)
+        if self.field is not None:
+            steps = DERIVATIVE_STEP_PX * np.eye(2)
+            change = self.field(point + steps) - self.field(point - steps)
+            bent += change.T / (2 * DERIVATIVE_STEP_PX)
+            point = point + self.field(point)
+        scale = m[2, 0] * point[0, 0] + m[2, 1] * point[0, 1] + 1.0
+        mapped = self.straight(point)[0]
+        jacobian: Matrix = (m[:2, :2] - np.outer(mapped, m[2, :2])) / scale @ bent
         return jacobian
 
     def shifted(self, dx: float, dy: float) -> "Transform":
@@ -209,6 +273,12 @@ def overview_to_full(factor: float) -> Transform:
     """Return the mapping from overview pixels to image pixels for block averages of `factor`."""
     offset = (factor - 1.0) / 2.0
     return Transform(np.array([[factor, 0.0, offset], [0.0, factor, offset], [0.0, 0.0, 1.0]]))
+
+
+def _stretches(matrix: Matrix) -> bool:
+    """Return whether a matrix only shifts and magnifies along the axes, without mirroring."""
+    others = (matrix[0, 1], matrix[1, 0], matrix[2, 0], matrix[2, 1])
+    return not any(others) and bool(matrix[0, 0] > 0 and matrix[1, 1] > 0)
 
 
 def _as_points(points: ArrayLike) -> Points:

@@ -124,13 +124,21 @@ class WarpedRaster(Raster):
         return valid
 
     def _wholly_inside(self, top: int, left: int, height: int, width: int) -> bool:
-        """Tell whether a block lands well inside the source; its corners decide, being convex."""
-        x = np.array([0.0, width - 1.0, 0.0, width - 1.0]) + (left + self.offset[1])
-        y = np.array([0.0, 0.0, height - 1.0, height - 1.0]) + (top + self.offset[0])
+        """Tell whether a block lands well inside the source; its corners decide, being convex.
+
+        A displacement field keeps the block within corners that lie further out by its reach.
+        """
+        field = self.transform.field
+        reach = 0.0 if field is None else field.reach_px
+        if not np.isfinite(reach):
+            return False
+        low, high = -reach, reach - 1.0
+        x = np.array([low, width + high, low, width + high]) + (left + self.offset[1])
+        y = np.array([low, low, height + high, height + high]) + (top + self.offset[0])
         (g, h, _) = self.transform.matrix[2]
         if (g * x + h * y + 1.0 <= 0).any():
             return False
-        mapped = self.transform(np.column_stack([x, y]))
+        mapped = self.transform.straight(np.column_stack([x, y]))
         ny, nx = self.source.shape
         return bool((mapped >= 1).all() and (mapped <= (nx - 2, ny - 2)).all())
 
@@ -159,11 +167,14 @@ class WarpedRaster(Raster):
     ) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
         """Return the source's x and y of every pixel of a block."""
         (a, b, c), (d, e, f), (g, h, _) = self.transform.matrix
-        col = np.arange(width) + float(left + self.offset[1])
-        row = (np.arange(height) + float(top + self.offset[0]))[:, None]
+        col = np.arange(width, dtype=np.float64) + float(left + self.offset[1])
+        row = (np.arange(height, dtype=np.float64) + float(top + self.offset[0]))[:, None]
+        if self.transform.field is not None:
+            dx, dy = self.transform.field.grid(col, row[:, 0])
+            col, row = col + dx, row + dy
         x = a * col + (b * row + c)
         y = d * col + (e * row + f)
-        if not self.transform.is_affine:
+        if g or h:
             scale = g * col + (h * row + 1.0)
             behind = scale <= 0
             scale[behind] = 1.0

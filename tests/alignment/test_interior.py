@@ -125,7 +125,7 @@ def test_unusable_arrays_are_refused(image, words):
 def test_very_large_images_go_by_a_middle_overview(images, usual, true_error, monkeypatch):
     post, pre, truth = images(replace(usual, shape=(1300, 1300)))
     monkeypatch.setattr("exo2micro.alignment.overview.LARGEST_OVERVIEW_PX", 700)
-    monkeypatch.setattr("exo2micro.alignment.interior.LARGEST_JUMP", 1)
+    monkeypatch.setattr("exo2micro.alignment.refine.LARGEST_JUMP", 1)
     result = align(post, pre)
     assert np.quantile(true_error(result.transform, truth), 0.95) < 0.05
     assert result.verdict.level is Level.PASS

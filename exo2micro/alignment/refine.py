@@ -1,0 +1,176 @@
+"""The fit of stage 3: tiles outside the certificate, matched and fitted from coarse to fine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from exo2micro._typing import Points
+from exo2micro.alignment.certify import null_threshold, significant
+from exo2micro.alignment.deformation import (
+    DeformationFit,
+    fit_deformation,
+    total_shifts,
+)
+from exo2micro.alignment.fit import Model, fit_correction
+from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
+from exo2micro.alignment.overview import Overviews
+from exo2micro.alignment.subpixel import MatchPlan
+from exo2micro.alignment.tiles import choose_tiles
+from exo2micro.alignment.transform import Transform
+from exo2micro.alignment.verify import verify_factor
+from exo2micro.raster import Raster
+
+# Search range at full resolution; the overviews are right to a few pixels, or smooth deformation
+# of up to this size is left.
+FINAL_SEARCH_PX = 12
+# Once a field is on, what it leaves.
+DEFORMED_SEARCH_PX = 4
+# Overviews coarser than this are not followed by full resolution at once.
+LARGEST_JUMP = 12
+FINAL_TOLERANCE_PX = 6.0
+LAST_TOLERANCE_PX = 2.0
+TILES_FOR_HOMOGRAPHY = 24
+TILES_FOR_AFFINE = 12
+LEAST_TILES = 6
+NULL_KEY = "correlation_by_chance_z"
+# Tiles of the first look for a deformation, on the overviews where hypotheses are verified.
+OVERVIEW_PLAN = MatchPlan(48, search=8, steps=4)
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """Fits an alignment to tiles that the certificate does not use.
+
+    Attributes
+    ----------
+    post, pre : Overviews
+        The images.
+    size : int
+        Tile side, pixels.
+    cells : int
+        Wanted number of tiles over post.
+    deformation : bool
+        Whether a smooth deformation may be fitted.
+    threads : int
+        Threads; the result does not depend on it.
+    """
+
+    post: Overviews
+    pre: Overviews
+    size: int
+    cells: int
+    deformation: bool
+    threads: int
+
+    def fit(self, start: Transform, metrics: dict[str, Any]) -> Transform | None:
+        """Return the alignment that the tiles fit best, None if too few match.
+
+        Parameters
+        ----------
+        start : Transform
+            Post to pre, right to a few overview pixels.
+        metrics : dict
+            Receives what the fit found, JSON values.
+        """
+        transform = start
+        if self.deformation:
+            transform = self._on_overview(
+                transform, verify_factor(self.post, self.pre), OVERVIEW_PLAN
+            )
+        if self.post.base_factor > 1 and verify_factor(self.post, self.pre) > LARGEST_JUMP:
+            plan = MatchPlan(self.size, search=FINAL_SEARCH_PX, steps=4)
+            transform = self._on_overview(transform, self.post.base_factor, plan)
+        choice = choose_tiles(self.post, self.pre, transform, size=self.size, cells=self.cells)
+        centres = choice.centres[~choice.held_out]
+        for search, steps in ((FINAL_SEARCH_PX, 4), (DEFORMED_SEARCH_PX, 4), (1, 3)):
+            if search == DEFORMED_SEARCH_PX and transform.field is None:
+                continue
+            plan = MatchPlan(self.size, search=search, steps=steps)
+            corrected = self._correct(
+                self.post.raster, self.pre.raster, transform, centres, plan, metrics
+            )
+            if corrected is None:
+                return None
+            transform, centres = corrected
+        return transform
+
+    def _on_overview(self, transform: Transform, factor: int, plan: MatchPlan) -> Transform:
+        """Return the alignment corrected on one level, or as it was where that is not possible."""
+        choice = choose_tiles(
+            self.post, self.pre, transform, size=plan.size, cells=self.cells, factor=factor
+        )
+        corrected = self._correct(
+            self.post.level(factor),
+            self.pre.level(factor),
+            transform.scaled(factor, factor),
+            choice.centres[~choice.held_out],
+            plan,
+            {},
+        )
+        return transform if corrected is None else corrected[0].unscaled(factor, factor)
+
+    def _correct(
+        self,
+        post: Raster,
+        pre: Raster,
+        transform: Transform,
+        centres: Points,
+        plan: MatchPlan,
+        metrics: dict[str, Any],
+    ) -> tuple[Transform, Points] | None:
+        """Return the alignment corrected by one matching of tiles, and the tiles that matched."""
+        if len(centres) < LEAST_TILES:
+            return None
+        found = match_tiles(post, pre, transform, centres, plan, threads=self.threads)
+        if NULL_KEY not in metrics:
+            strangers = match_strangers(post, pre, transform, centres, plan, threads=self.threads)
+            metrics[NULL_KEY] = null_threshold(strangers)
+        kept = found.select(significant(found, metrics[NULL_KEY]))
+        metrics |= {
+            "fit_tiles": metrics.get("fit_tiles", len(centres)),
+            "fit_tiles_significant": len(kept.centres),
+        }
+        if len(kept.centres) < LEAST_TILES:
+            return None
+        totals = total_shifts(kept, transform)
+        if self.deformation and (plan.search > 1 or transform.field is not None):
+            deformed = fit_deformation(totals, post.shape)
+            if deformed is not None:
+                metrics["deformation"] = _told(deformed)
+                if deformed.helps:
+                    metrics |= _fit_metrics("deformed", deformed.used, deformed.excess_px, totals)
+                    return transform.straight @ deformed.transform, kept.centres
+        model: Model = "homography"
+        if len(kept.centres) < TILES_FOR_HOMOGRAPHY:
+            model = "affine" if len(kept.centres) >= TILES_FOR_AFFINE else "similarity"
+        tolerance = FINAL_TOLERANCE_PX if plan.search > 1 else LAST_TOLERANCE_PX
+        correction = fit_correction(totals, model, tolerance_px=tolerance)
+        if correction is None or correction.support < LEAST_TILES:
+            return None
+        metrics |= _fit_metrics(model, correction.inliers, correction.excess_px, totals)
+        return transform.straight @ correction.transform, kept.centres
+
+
+def _fit_metrics(
+    model: str, inliers: "np.ndarray[Any, Any]", excess_px: float, tiles: TileMatches
+) -> dict[str, Any]:
+    """Return what is recorded of a fit."""
+    return {
+        "model": model,
+        "fit_inliers": int(inliers.sum()),
+        "fit_excess_px": excess_px,
+        "fit_tile_precision_px": float(np.median(tiles.precisions[inliers])),
+    }
+
+
+def _told(fit: DeformationFit) -> dict[str, Any]:
+    """Return what is recorded of a deformation and of the judgement of held-out tiles."""
+    ny, nx, _ = fit.field.coefficients.shape
+    return {
+        "used": fit.helps,
+        "largest_px": fit.largest_px,
+        "nodes": [ny, nx],
+        "gain": fit.gain,
+        "gain_sigmas": fit.significance,
+    }
