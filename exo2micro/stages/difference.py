@@ -55,6 +55,7 @@ class DifferenceStage(Stage):
             post,
             pre,
             valid,
+            post_window=quality.post_window,
             saturation_post=quality.saturation_post,
             saturation_pre=quality.saturation_pre,
             threads=inputs.threads,
