@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.errors import RawPairingError
+from exo2micro.execution.machine import available_cores
 from exo2micro.pipeline import SampleDye
 from exo2micro.raw import discover_tasks
 from exo2micro.tables import Table
@@ -97,7 +98,7 @@ def run_batch(
         wanted = f"samples {samples or 'all'}, dyes {dyes or 'all'}"
         msg = f"no complete pair for {wanted} in {raw_dir}; `exo2micro survey` lists what is there"
         raise RawPairingError(msg)
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     workers = max(1, min(n_workers or cores, len(tasks))) if parallel else 1
     options: dict[str, Any] = {
         "output_dir": Path(output_dir),

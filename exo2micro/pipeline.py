@@ -13,6 +13,7 @@ from exo2micro.errors import CheckpointError, ParameterError
 from exo2micro.execution.access import CheckpointAccess
 from exo2micro.execution.events import StageEvent
 from exo2micro.execution.hooks import hooks_of, stages_of
+from exo2micro.execution.machine import available_cores
 from exo2micro.execution.parameters import ParameterSet
 from exo2micro.execution.pictures import draw_stale, gallery_of
 from exo2micro.execution.plan import PlannedStage, Request
@@ -101,7 +102,7 @@ class SampleDye(CheckpointAccess):
         self.output_dir = Path(output_dir)
         self.raw_dir = Path(raw_dir)
         self.checkpoint_format = checkpoint_format
-        self.threads = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        self.threads = threads or min(_MOST_THREADS, available_cores())
         self._loader = loader
         self._store = CheckpointStore(PairPaths(self.output_dir, sample, dye))
         self._lock = FolderLock(self._store.paths.folder)

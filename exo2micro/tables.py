@@ -64,4 +64,6 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.5g}"
+    if isinstance(value, list | tuple):
+        return " .. ".join(map(_cell, value))
     return str(value)

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment is finished by the next one, with the same bytes."""
+"""A run that is killed or cannot write is finished by the next one, with the same bytes."""
 
 import random
 import signal
@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import DYE, SAMPLE
+from small_pair import DYE, SAMPLE
 
 RUN = (
     "import sys; from exo2micro import SampleDye\n"
@@ -30,6 +30,31 @@ def start(project, mode):
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "started\n"
     return process
+
+
+LIMITED = (
+    "import resource, sys\n"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)\n" + RUN
+)
+
+
+@pytest.mark.parametrize("limit", [20_000, 300_000, 2_000_000])
+def test_write_that_does_not_fit_is_an_error_and_can_be_repeated(finished, project, limit):
+    arguments = [str(project.processed), str(project.raw), "plain", str(limit)]
+    process = subprocess.run(
+        [sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith("exo2micro.errors.OutputError: [Errno 27] cannot write ")
+    assert "choose another output_dir" in last
+    written = image_bytes(project.folder)
+    expected = image_bytes(finished.folder)
+    assert written.items() <= expected.items()
+    assert [path.name for path in project.folder.rglob(".writing-*")] == []
+    with start(project, "plain") as process:
+        assert process.wait() == 0
+    assert image_bytes(project.folder) == expected
 
 
 @pytest.mark.slow

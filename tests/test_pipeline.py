@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
-from conftest import DYE, SAMPLE
+from small_pair import DYE, SAMPLE
 
 from exo2micro import DEFAULTS, SampleDye, pipeline
 from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES

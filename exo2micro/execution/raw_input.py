@@ -12,6 +12,7 @@ from exo2micro.raster.base import Raster, as_raster
 from exo2micro.raster.record import FileStamp
 from exo2micro.raster.windows import row_bands
 from exo2micro.raw import ChannelChoice, find_pair
+from exo2micro.raw.pair import sample_folder
 
 _ROLES = ("post", "pre")
 _BAND = 512
@@ -72,7 +73,7 @@ def stamps_of_files(
         Hash in any case.
     """
     try:
-        files = find_pair(raw_dir / sample, dye)
+        files = find_pair(sample_folder(raw_dir, sample), dye)
     except (RawFileNotFoundError, RawPairingError):
         if known:
             return dict(known)

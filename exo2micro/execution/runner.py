@@ -3,8 +3,6 @@
 import datetime
 import logging
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 from exo2micro._version import __version__
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
+from exo2micro.execution.machine import peak_memory_bytes
 from exo2micro.execution.plan import (
     PlannedStage,
     Request,
@@ -265,12 +264,6 @@ def software_versions() -> dict[str, str]:
         "scipy": scipy.__version__,
         "opencv": cv2.__version__,
     }
-
-
-def peak_memory_bytes() -> int:
-    """Return the largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def forced_stages(numbers: Sequence[int], from_stage: int | None, *, force: bool) -> dict[int, str]:

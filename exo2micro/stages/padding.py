@@ -9,7 +9,6 @@ from exo2micro.raster.base import OffsetRaster, Raster
 from exo2micro.raster.checkpoint import Product
 from exo2micro.raster.stream import RasterSource
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
-from exo2micro.verdict import Verdict
 
 
 class PaddingStage(Stage):
@@ -43,8 +42,7 @@ class PaddingStage(Stage):
             products,
             facts=facts,
             metrics=metrics,
-            verdict=Verdict.worst(Verdict.check(w) for w in pair.warnings),
-            messages=(f"channel {pair.channel.name}: {pair.channel.reason}",),
+            messages=(f"channel {pair.channel.name}: {pair.channel.reason}", *pair.warnings),
         )
 
 
