@@ -4,6 +4,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from astropy.io import fits
 from small_pair import DYE, SAMPLE
 
 from exo2micro import DEFAULTS, SampleDye, pipeline
+from exo2micro.alignment.transform import Transform
 from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES
 from exo2micro.errors import (
     CheckpointError,
@@ -29,7 +33,7 @@ from exo2micro.parameter import Parameter
 from exo2micro.raster.lock import FolderLock
 from exo2micro.raster.record import read_record
 from exo2micro.stages import STAGES
-from exo2micro.synthetic import unrelated_pair, write_image
+from exo2micro.synthetic import make_pair, unrelated_pair, write_image
 
 
 def sample_dye(project, **options) -> SampleDye:
@@ -358,9 +362,6 @@ def test_too_long_names_are_resolved_by_the_record(project):
 
 
 def test_locked_folder_names_the_owner(done):
-    import subprocess
-    import sys
-
     code = (
         "import sys, pathlib; from exo2micro.raster.lock import FolderLock\n"
         "with FolderLock(pathlib.Path(sys.argv[1])).held():\n"
@@ -466,6 +467,41 @@ def test_keep_failed_labels_header_and_name(unrelated):
     before = snapshot(unrelated.folder)
     sample_dye(unrelated).run(keep_failed=True)
     assert snapshot(unrelated.folder) == before
+
+
+def test_images_without_overlap_fail(project):
+    spec = replace(project.spec, shape=(560, 1300), rotation_deg=0.0, magnification=1.0)
+    pair = make_pair(replace(spec, shift_px=(0.0, 0.0)))
+    post, pre = pair.post.read_all()[:, :600], pair.pre.read_all()[:, 700:]
+    result = sample_dye(project, loader=lambda sample, dye: (post, pre)).run()
+    assert result["verdict"] == "FAIL"
+    assert result["difference"] is None
+
+
+def test_stage_3_parameter_in_a_new_process_starts_from_the_record_of_stage_2(done):
+    code = (
+        "import sys, json; from exo2micro import SampleDye\n"
+        f"run = SampleDye({SAMPLE!r}, {DYE!r}, output_dir=sys.argv[1], raw_dir=sys.argv[2])\n"
+        "run.set_params(interior_blur_base=9.0)\n"
+        "print(json.dumps([[s['number'], s['action']] for s in run.run()['stages']]))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code, str(done.processed), str(done.raw)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert json.loads(output) == [[1, "cached"], [2, "cached"], [3, "run"], [4, "run"]]
+    records = done.folder / "records"
+    coarse = read_record(records / "02_icp_aligned_pre.json")
+    refined = read_record(records / "03_interior_aligned_pre_iblur9.json")
+    assert refined.inputs["2 pre"] == coarse.fingerprint
+    first = read_record(records / "03_interior_aligned_pre.json")
+    assert refined.transform != coarse.transform
+    pad = DEFAULTS["pad"]
+    centre = np.array([[pad + 320.0, pad + 280.0]])
+    points = [Transform.from_dict(r.transform)(centre) for r in (first, refined)]
+    assert np.abs(points[0] - points[1]).max() < 0.2
 
 
 def test_older_difference_is_set_aside_on_fail(done):
