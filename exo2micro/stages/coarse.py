@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from exo2micro.alignment.coarse import CoarseSettings, coarse_align
 from exo2micro.parameter import Value
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.stages.frames import aligned_product, raw_frames
@@ -24,6 +23,8 @@ class CoarseStage(Stage):
 
     def process(self, inputs: StageInputs) -> StageOutput:
         """Align coarsely and resample the pre-stain image."""
+        from exo2micro.alignment.coarse import CoarseSettings, coarse_align
+
         post, pre = raw_frames(inputs)
         values: dict[str, Any] = dict(inputs.params)
         save_before = values.pop("save_all_intermediates")

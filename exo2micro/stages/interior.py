@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from exo2micro.alignment.interior import InteriorSettings, refine_interior
 from exo2micro.alignment.transform import Transform
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.stages.frames import aligned_product, raw_frames
@@ -20,6 +19,8 @@ class InteriorStage(Stage):
 
     def process(self, inputs: StageInputs) -> StageOutput:
         """Refine, certify and resample the raw pre-stain pixels by the final transform."""
+        from exo2micro.alignment.interior import InteriorSettings, refine_interior
+
         post, pre = raw_frames(inputs)
         values: dict[str, Any] = dict(inputs.params)
         coarse = inputs.upstream(2)

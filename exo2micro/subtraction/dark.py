@@ -1,11 +1,11 @@
 """The dark surroundings of the sample: where they are, and the camera pedestal they show."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
-from scipy import optimize, special
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.subtraction.patches import PatchStack
@@ -170,6 +170,8 @@ def _pre_level(values: Vector, post_noise: float) -> DarkLevel:
     Resampling lowers the spread but keeps the mean, so where the image is clipped the noise is
     taken to be that of post: both come from one camera.
     """
+    from scipy import optimize
+
     mean, spread = _trimmed(values)
     noise = max(spread, post_noise)
     if mean > 3.0 * noise + 0.3 or noise == 0.0:
@@ -187,7 +189,7 @@ def _pre_level(values: Vector, post_noise: float) -> DarkLevel:
 def _clipped_moments(position: float) -> tuple[float, float]:
     """Return mean and standard deviation of a unit Gaussian at `position`, clipped at zero."""
     density = np.exp(-0.5 * position**2) / np.sqrt(2.0 * np.pi)
-    above = special.ndtr(position)
+    above = 0.5 * math.erfc(-position / math.sqrt(2.0))
     first = position * above + density
     second = (position**2 + 1.0) * above + position * density
     return float(first), float(np.sqrt(max(second - first**2, 1e-12)))
@@ -202,4 +204,6 @@ def _clipped_position(mean_over_spread: float) -> float:
 
     if excess(-3.0) >= 0:
         return -3.0
+    from scipy import optimize
+
     return float(optimize.brentq(excess, -3.0, 10.0))

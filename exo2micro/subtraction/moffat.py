@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import optimize
 
 from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector, tukey_location, weighted_quantile
 
@@ -62,6 +61,8 @@ def fit_moffat(edges: Vector, counts: Vector) -> MoffatFit | None:
     ----------
     Moffat 1969, Astron. Astrophys. 3, 455.
     """
+    from scipy import optimize
+
     centres = 0.5 * (edges[1:] + edges[:-1])
     spread = (edges[-1] - edges[0]) / (2.0 * RANGE_SIGMA)
     smooth = np.convolve(np.pad(counts, 2, mode="edge"), np.ones(5) / 5.0, mode="valid")
