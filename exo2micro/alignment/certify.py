@@ -1,11 +1,13 @@
 """Certification: measure an alignment on tiles that no fit has used."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from exo2micro._typing import Mask, Points
 from exo2micro.alignment.certificate import Certificate
+from exo2micro.alignment.error_model import ErrorModel, off_limit
 from exo2micro.alignment.matching import (
     TileMatches,
     match_strangers,
@@ -29,9 +31,6 @@ LARGEST_GAIN_RATIO = 1.6
 # The estimated errors of tiles are this much too small (measured on synthetic pairs with exact
 # truth: 1.25 on plain texture, 1.4 dim or with low texture, 1.6 among 15 % microbes).
 PRECISION_FACTOR = 1.3
-# A tile is off, not noisy, beyond this many of its errors and of pixels.
-OUTLIER_SIGMAS = 5.0
-OUTLIER_PX = 1.0
 # What the verdict asks for.
 PASS_BOUND_PX = 0.5
 WRONG_PX = 2.0
@@ -40,9 +39,13 @@ LEAST_COVERAGE = 0.5
 LEAST_SUPPORT = 0.5
 # Enough tiles for the median of the forward-backward distance.
 RETURNING_TILES = 40
-DRAWS = 400
-SEED = 20250102
 COVERAGE_OVERVIEW_PX = 400
+# Points of the sample at which the error is estimated, about.
+PLACES = 400
+# Where fewer of the tiles than this match over the whole search range, the others are matched
+# again near the alignment, where chance gives less.
+WEAK_FRACTION = 0.6
+NEAR_SEARCH_PX = 3
 
 
 def null_threshold(strangers: TileMatches) -> float:
@@ -97,13 +100,30 @@ def certify(
     found = match_tiles(post.raster, pre.raster, transform, centres, plan, threads=threads)
     strangers = match_strangers(post.raster, pre.raster, transform, centres, plan, threads=threads)
     kept = found.select(significant(found, null_threshold(strangers)))
+    both, factor = _seen_in_both(post, pre, transform), _coverage_factor(post, pre)
+    doubt = _unsupported(kept, len(centres))
+    if doubt is None and len(kept.centres) < WEAK_FRACTION * len(centres):
+        matched = (centres[:, None] == kept.centres).all(axis=2).any(axis=1)
+        others = centres[~matched & _within(both, factor, centres)]
+        near = replace(plan, search=NEAR_SEARCH_PX)
+        strangers = match_strangers(
+            post.raster, pre.raster, transform, centres, near, threads=threads
+        )
+        found = match_tiles(post.raster, pre.raster, transform, others, near, threads=threads)
+        weak = found.select(significant(found, null_threshold(strangers)))
+        # Over so short a range, a match by chance lies off; what is truly off, the first round saw.
+        level = np.median(kept.shifts, axis=0)
+        limit = off_limit((weak.precisions * PRECISION_FACTOR) ** 2)
+        kept = kept.joined(weak.select(np.hypot(*(weak.shifts - level).T) < limit))
     linear = np.array([transform.linear(c) for c in kept.centres]).reshape(-1, 2, 2)
     residuals = np.einsum("nij,nj->ni", linear, kept.shifts)
     precisions = kept.precisions * PRECISION_FACTOR
-    errors = ErrorModel.of(kept) if len(kept.centres) >= LEAST_TILES else None
-    median, p95, bound = errors.quantiles() if errors else (np.inf, np.inf, np.inf)
-    coverage = _coverage(post, pre, transform, kept.centres, 1.6 * spacing_px)
-    verdict = _verdict(kept, len(centres), median, bound, coverage)
+    median = p95 = bound = np.inf
+    if len(kept.centres) >= LEAST_TILES:
+        model = ErrorModel(kept.shifts, kept.centres, precisions**2, _places(both, factor))
+        median, p95, bound = model.quantiles()
+    coverage = _coverage(both, factor, kept.centres, 1.6 * spacing_px)
+    verdict = doubt or _verdict(kept, median, bound, coverage)
     return Certificate(
         positions=kept.centres,
         residuals=residuals,
@@ -119,103 +139,44 @@ def certify(
     )
 
 
-class ErrorModel:
-    """The alignment error over the sample, seen through noisy held-out tiles.
-
-    The error is a smooth field (a quadratic polynomial, estimated by least squares with its
-    covariance) plus an excess scatter that the tiles' own errors do not explain, plus tiles that
-    are plainly off. Drawing all three, and the tiles with replacement, gives the distribution of
-    the 95 % quantile.
-    """
-
-    def __init__(self, shifts: Points, positions: Points, variances: NDArray[np.float64]) -> None:
-        lengths = np.hypot(*shifts.T)
-        limit = np.maximum(OUTLIER_PX, OUTLIER_SIGMAS * np.sqrt(variances))
-        off = np.hypot(*(shifts - np.median(shifts, axis=0)).T) > limit
-        self.off_lengths = lengths[off]
-        self.count = len(shifts)
-        good = ~off
-        self.basis = _polynomial(positions[good])
-        weights = 1.0 / (variances[good] + float(np.median(variances)))
-        normal = np.linalg.inv((self.basis * weights[:, None]).T @ self.basis)
-        self.field = normal @ (self.basis * weights[:, None]).T @ shifts[good]
-        spare = max(0.2, 1.0 - self.basis.shape[1] / max(1, int(good.sum())))
-        rest = shifts[good] - self.basis @ self.field
-        square = (rest**2).mean(axis=1) / spare
-        self.excess, self.excess_error = _excess(square, variances[good])
-        spread = variances[good] + self.excess
-        self.covariance = (
-            normal @ ((self.basis * (weights**2 * spread)[:, None]).T @ self.basis) @ normal
-        )
-
-    @classmethod
-    def of(cls, kept: TileMatches) -> "ErrorModel":
-        """Return the model of significant held-out matches."""
-        return cls(kept.shifts, kept.centres, (kept.precisions * PRECISION_FACTOR) ** 2)
-
-    def quantiles(self) -> tuple[float, float, float]:
-        """Return the median, the 95 % quantile, and the 95 % upper limit of the latter, pixels."""
-        generator = np.random.default_rng(SEED)
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        pick = generator.integers(0, self.count, (DRAWS, self.count))
-        upper, middle = [], []
-        for draw in range(DRAWS):
-            theta = self.field + root @ generator.normal(size=self.field.shape)
-            excess = max(0.0, self.excess + self.excess_error * generator.normal())
-            upper.append(self._lengths(theta, excess, generator)[pick[draw]])
-        for _ in range(20):
-            middle.append(self._lengths(self.field, self.excess, generator))
-        pooled = np.concatenate(middle)
-        bound = np.quantile(np.quantile(np.array(upper), 0.95, axis=1), 0.95)
-        return float(np.median(pooled)), float(np.quantile(pooled, 0.95)), float(bound)
-
-    def _lengths(
-        self, field: NDArray[np.float64], excess: float, generator: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """Return one draw of the error's length at every tile."""
-        errors = self.basis @ field
-        errors = errors + np.sqrt(excess) * generator.normal(size=errors.shape)
-        return np.concatenate([np.hypot(*errors.T), self.off_lengths])
-
-
-def _excess(square: NDArray[np.float64], variances: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the variance per axis beyond the tiles' own, and its error, by weighted means."""
-    excess = max(0.0, float(np.median(square) / np.log(2) - np.median(variances)))
-    error = 0.0
-    for _ in range(3):
-        weights = 1.0 / (variances + excess + 1e-6) ** 2
-        weights /= weights.sum()
-        excess = max(0.0, float((weights * (square - variances)).sum()))
-        error = float(np.sqrt((weights**2 * (square - variances - excess) ** 2).sum()))
-    return excess, error
-
-
-def _polynomial(positions: Points) -> NDArray[np.float64]:
-    """Return quadratic terms of positions, linear ones where the tiles are few."""
-    centred = positions - positions.mean(axis=0)
-    u, v = (centred / (np.abs(centred).max() or 1.0)).T
-    terms = [np.ones_like(u), u, v]
-    if len(positions) >= 24:
-        terms += [u * u, u * v, v * v]
-    return np.column_stack(terms)
-
-
-def _coverage(
-    post: Overviews, pre: Overviews, transform: Transform, tiles: Points, radius_px: float
-) -> float:
-    """Return the part of the sample, seen in both images, within a radius of a tile."""
-    factor = max(i.factor_for(COVERAGE_OVERVIEW_PX) for i in (post, pre))
+def _seen_in_both(post: Overviews, pre: Overviews, transform: Transform) -> Mask:
+    """Return where both images show the sample, on an overview of post."""
+    factor = _coverage_factor(post, pre)
     sample = sample_mask(post.at(factor))
     ny, nx = sample.shape
     there = sample_mask(pre.at(factor)).astype(np.uint8)
     small = transform.scaled(factor, factor).matrix
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    sample &= cv2.warpPerspective(there, small, (nx, ny), flags=flags) > 0
-    near = np.zeros((ny, nx), np.uint8)
+    both: Mask = sample & (cv2.warpPerspective(there, small, (nx, ny), flags=flags) > 0)
+    return both
+
+
+def _coverage_factor(post: Overviews, pre: Overviews) -> int:
+    """Return the block side of the overviews on which coverage is judged."""
+    return max(image.factor_for(COVERAGE_OVERVIEW_PX) for image in (post, pre))
+
+
+def _within(both: Mask, factor: int, points: Points) -> Mask:
+    """Return which points lie on the sample."""
+    cols, rows = (points / factor).astype(int).T
+    inside: Mask = both[np.clip(rows, 0, both.shape[0] - 1), np.clip(cols, 0, both.shape[1] - 1)]
+    return inside
+
+
+def _places(both: Mask, factor: int) -> Points:
+    """Return points spread evenly over the sample, post pixels."""
+    step = max(1, int(np.sqrt(both.sum() / PLACES)))
+    rows, cols = np.nonzero(both[step // 2 :: step, step // 2 :: step])
+    small = np.column_stack([cols, rows]) * step + step // 2
+    return np.asarray(small * factor + (factor - 1) / 2, np.float64)
+
+
+def _coverage(both: Mask, factor: int, tiles: Points, radius_px: float) -> float:
+    """Return the part of the sample within a radius of a tile."""
+    near = np.zeros(both.shape, np.uint8)
     for x, y in (tiles - (factor - 1) / 2) / factor:
         cv2.circle(near, (round(x), round(y)), max(1, round(radius_px / factor)), 1, -1)
-    return float((near[sample] > 0).mean()) if sample.any() else 0.0
+    return float((near[both] > 0).mean()) if both.any() else 0.0
 
 
 def _forward_backward(
@@ -243,17 +204,21 @@ def _forward_backward(
     return float(np.median(distance)) if len(distance) else float("inf")
 
 
-def _verdict(
-    kept: TileMatches, tried: int, median: float, bound: float, coverage: float
-) -> Verdict:
-    """Return the verdict and its reasons in words."""
+def _unsupported(kept: TileMatches, tried: int) -> Verdict | None:
+    """Return FAIL where the tiles that match contradict the alignment, else None."""
     count = len(kept.centres)
     agreeing = int((np.hypot(*kept.shifts.T) < WRONG_PX).sum())
-    if agreeing < max(4, LEAST_SUPPORT * count):
-        return Verdict.fail(
-            f"the alignment is not supported: of {tried} held-out tiles, {count} match and "
-            f"{agreeing} of these lie within {WRONG_PX:g} px of where the alignment puts them"
-        )
+    if agreeing >= max(4, LEAST_SUPPORT * count):
+        return None
+    return Verdict.fail(
+        f"the alignment is not supported: of {tried} held-out tiles, {count} match and "
+        f"{agreeing} of these lie within {WRONG_PX:g} px of where the alignment puts them"
+    )
+
+
+def _verdict(kept: TileMatches, median: float, bound: float, coverage: float) -> Verdict:
+    """Return the verdict and its reasons in words."""
+    count = len(kept.centres)
     if np.isfinite(median) and median > WRONG_PX:
         return Verdict.fail(f"the alignment is off by {median:.1f} px on half the held-out tiles")
     reasons = []

@@ -9,7 +9,7 @@ from exo2micro.alignment.certificate import Certificate
 from exo2micro.alignment.certify import certify
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews, make_overviews
-from exo2micro.alignment.refine import FINAL_SEARCH_PX, Refiner
+from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Refiner
 from exo2micro.alignment.search import feature_search
 from exo2micro.alignment.subpixel import CLUSTER_PX, MatchPlan
 from exo2micro.alignment.tiles import HELD_OUT_PERIOD, choose_tiles
@@ -136,7 +136,7 @@ def refine_interior_overviews(
                 metrics.clear()
                 refiner = Refiner(post, pre, size, cells, settings.deformation != "off", threads)
                 transform = refiner.fit(transform.straight, metrics) or transform
-                matched = metrics.get("fit_tiles_significant", 0)
+                matched = metrics.get(FOUND_KEY, 0)
                 if matched >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
                     break
             messages += _deformation_told(metrics, settings)
@@ -184,9 +184,15 @@ def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) ->
 
 
 def _deformation_told(metrics: dict[str, Any], settings: InteriorSettings) -> list[str]:
-    """Return in words whether a smooth deformation is part of the alignment."""
-    found = metrics.get("deformation")
-    if settings.deformation == "off" or not found or not found["used"]:
+    """Record whether a smooth deformation is part of the alignment, and return that in words."""
+    found = metrics.setdefault("deformation", {"used": False})
+    if not found["used"]:
+        judged = "gain" in found
+        found["reason"] = (
+            "tiles held out of the fit do not ask for one" if judged else "too few tiles"
+        )
+        if settings.deformation == "off":
+            found["reason"] = "switched off"
         return []
     ny, nx = found["nodes"]
     return [

@@ -1,6 +1,6 @@
 """Matching of tiles: where a small piece of post lies in pre, and how sure that is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import cv2
@@ -74,6 +74,12 @@ class TileMatches:
             self.gains[which],
             self.significances[which],
             self.usable[which],
+        )
+
+    def joined(self, other: "TileMatches") -> "TileMatches":
+        """Return these tiles followed by others."""
+        return TileMatches(
+            *(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
         )
 
     @property

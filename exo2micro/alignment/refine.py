@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from exo2micro._typing import Points
-from exo2micro.alignment.certify import null_threshold, significant
+from exo2micro.alignment.certify import WEAK_FRACTION, null_threshold, significant
 from exo2micro.alignment.deformation import (
     DeformationFit,
     fit_deformation,
@@ -34,6 +34,7 @@ TILES_FOR_HOMOGRAPHY = 24
 TILES_FOR_AFFINE = 12
 LEAST_TILES = 6
 NULL_KEY = "correlation_by_chance_z"
+FOUND_KEY = "fit_tiles_found_over_search_range"
 # Tiles of the first look for a deformation, on the overviews where hypotheses are verified.
 OVERVIEW_PLAN = MatchPlan(48, search=8, steps=4)
 
@@ -83,6 +84,7 @@ class Refiner:
             transform = self._on_overview(transform, self.post.base_factor, plan)
         choice = choose_tiles(self.post, self.pre, transform, size=self.size, cells=self.cells)
         centres = choice.centres[~choice.held_out]
+        everywhere = centres
         for search, steps in ((FINAL_SEARCH_PX, 4), (DEFORMED_SEARCH_PX, 4), (1, 3)):
             if search == DEFORMED_SEARCH_PX and transform.field is None:
                 continue
@@ -93,6 +95,10 @@ class Refiner:
             if corrected is None:
                 return None
             transform, centres = corrected
+            metrics.setdefault(FOUND_KEY, len(centres))
+            if len(centres) < WEAK_FRACTION * len(everywhere):
+                centres = everywhere
+                metrics.pop(NULL_KEY)
         return transform
 
     def _on_overview(self, transform: Transform, factor: int, plan: MatchPlan) -> Transform:

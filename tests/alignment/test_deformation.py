@@ -6,6 +6,7 @@ import pytest
 
 from exo2micro.alignment.deformation import fit_deformation, total_shifts
 from exo2micro.alignment.functions import align
+from exo2micro.alignment.interior import InteriorSettings
 from exo2micro.alignment.matching import TileMatches
 from exo2micro.alignment.transform import Transform
 from exo2micro.verdict import Level
@@ -106,3 +107,11 @@ def test_a_plain_pair_has_no_field(images, usual):
     result = align(post, pre)
     assert result.transform.field is None
     assert not result.metrics["interior"]["deformation"]["used"]
+
+
+def test_switched_off_there_is_no_field_and_the_record_says_why(images, deformed):
+    post, pre, _ = images(deformed)
+    result = align(post, pre, interior=InteriorSettings(deformation="off"))
+    assert result.transform.field is None
+    assert result.metrics["interior"]["deformation"] == {"used": False, "reason": "switched off"}
+    assert result.verdict.level is Level.FAIL
