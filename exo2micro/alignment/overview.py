@@ -1,5 +1,6 @@
 """Overviews: reduced copies of a raster, read once and shared by all coarse steps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -32,6 +33,7 @@ class Overviews:
     base_factor: int
     base: FloatImage
     _reduced: dict[int, FloatImage] = field(default_factory=dict)
+    _derived: dict[tuple[str, int], FloatImage] = field(default_factory=dict)
 
     @classmethod
     def of(cls, raster: Raster, base_factor: int, threads: int) -> "Overviews":
@@ -49,6 +51,13 @@ class Overviews:
         if factor not in self._reduced:
             self._reduced[factor] = block_mean(self.base, factor // self.base_factor)
         return self._reduced[factor]
+
+    def derived(self, factor: int, make: Callable[[FloatImage], FloatImage]) -> FloatImage:
+        """Return what a function makes of an overview, made once."""
+        key = (f"{make.__module__}.{make.__qualname__}", factor)
+        if key not in self._derived:
+            self._derived[key] = make(self.at(factor))
+        return self._derived[key]
 
     def level(self, factor: int) -> Raster:
         """Return the raster itself for factor 1, else the overview as a raster."""

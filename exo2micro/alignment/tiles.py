@@ -109,7 +109,7 @@ def _common_texture(
     post: Overviews, pre: Overviews, transform: Transform, factor: int
 ) -> FloatImage:
     """Return the lesser of both images' texture on post's overview, in units of its median."""
-    here, there = _texture(post.at(factor)), _texture(pre.at(factor))
+    here, there = post.derived(factor, _texture), pre.derived(factor, _texture)
     small = transform.scaled(factor, factor)
     ny, nx = here.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
