@@ -158,8 +158,17 @@ def test_rerun_writes_nothing(done):
     assert result["stages"][3]["reason"] == "cached"
 
 
-def test_same_bytes_in_another_run_at_other_thread_counts(finished, project):
-    sample_dye(project, threads=1).run()
+@pytest.mark.parametrize("threads", [1, 3])
+def test_same_bytes_in_another_process_at_other_thread_counts(finished, project, threads):
+    code = (
+        "import sys; from exo2micro import SampleDye\n"
+        f"SampleDye({SAMPLE!r}, {DYE!r}, sys.argv[1], sys.argv[2], threads={threads}).run()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(project.processed), str(project.raw)],
+        check=True,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
+    )
     assert image_bytes(project) == image_bytes(finished)
 
 
