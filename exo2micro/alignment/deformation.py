@@ -226,10 +226,9 @@ class _Problem:
             if step == 1:
                 smoothing = self._best_smoothing(basis, shifts, weights)
             coefficients = self._smoothed(basis, shifts, weights, smoothing)[0]
-            square = ((shifts - basis @ coefficients) ** 2).sum(axis=1) / 2
-            scatter = float(np.median(square) / np.log(2) - np.median(variances))
-            excess = max(FLOOR_PX, float(np.sqrt(max(scatter, 0.0))))
-            distance = np.sqrt(2 * square / (variances + excess**2))
+            rest = shifts - basis @ coefficients
+            excess = _scatter(rest, variances)
+            distance = np.hypot(*rest.T) / np.sqrt(variances + excess**2)
             trust = np.clip(1 - (distance / (TUKEY * LENGTH_PER_SIGMA)) ** 2, 0, 1) ** 2
         return _Solution(coefficients, trust, excess)
 
@@ -282,14 +281,19 @@ def _penalty(grid: DisplacementField, centres: Points) -> Array:
 
 
 def _judge(problem: _Problem) -> tuple[float, float]:
-    """Return by what part, and how significantly, the field lowers the loss of held-out tiles."""
+    """Return by what part, and how significantly, the field lowers the loss of held-out tiles.
+
+    The scatter that the field leaves at them is part of the scale of the loss: a first field may
+    be much better than none and yet far from the precision of the tiles.
+    """
     count = len(problem.shifts)
     fold = np.random.default_rng(SEED).permutation(count) % FOLDS
     predicted = np.zeros_like(problem.shifts)
     for k in range(FOLDS):
         held_out = fold == k
         predicted[held_out] = problem.basis[held_out] @ problem.solve(~held_out).coefficients
-    variances = problem.variances + FLOOR_PX**2
+    excess_px = _scatter(problem.shifts - predicted, problem.variances)
+    variances = problem.variances + excess_px**2
     without, with_field = (
         np.minimum((rest**2).sum(axis=1) / variances, LARGEST_SIGMAS**2)
         for rest in (problem.shifts, problem.shifts - predicted)
@@ -297,6 +301,12 @@ def _judge(problem: _Problem) -> tuple[float, float]:
     saved = without - with_field
     error = float(saved.std()) / np.sqrt(count)
     return float(saved.sum() / max(without.sum(), 1e-12)), float(saved.mean() / max(error, 1e-12))
+
+
+def _scatter(rest: Points, variances: Array) -> float:
+    """Return the robust scatter of residuals per axis beyond the tiles' own errors, pixels."""
+    square = float(np.median((rest**2).sum(axis=1) / 2) / np.log(2) - np.median(variances))
+    return max(FLOOR_PX, float(np.sqrt(max(square, 0.0))))
 
 
 def _strain(field: DisplacementField) -> float:

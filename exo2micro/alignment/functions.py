@@ -19,7 +19,7 @@ from exo2micro.alignment.search import grid_search, search_texture
 from exo2micro.alignment.transform import Transform
 from exo2micro.errors import RegistrationError
 from exo2micro.raster import Raster, as_raster
-from exo2micro.verdict import Verdict
+from exo2micro.verdict import Level, Verdict
 
 PHASE_OVERVIEW_PX = 400
 
@@ -91,8 +91,15 @@ def align(
     second = refine_interior_overviews(
         *overviews, first.transform, interior or InteriorSettings(), threads=threads
     )
-    verdict = Verdict.worst([first.verdict, second.verdict])
+    verdict = Verdict.worst([as_doubt(first.verdict), second.verdict])
     return Alignment(second.transform, second.certificate, verdict, first, second)
+
+
+def as_doubt(coarse: Verdict) -> Verdict:
+    """Return the coarse verdict as a reason to look: held-out tiles judge the alignment."""
+    if coarse.level is Level.PASS:
+        return coarse
+    return Verdict(Level.CHECK, tuple(f"coarse alignment: {reason}" for reason in coarse.reasons))
 
 
 def register_highorder(

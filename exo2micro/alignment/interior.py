@@ -1,6 +1,6 @@
 """Interior refinement (stage 3): sub-pixel alignment from the texture inside the sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,15 +127,18 @@ def refine_interior_overviews(
     transform = initial
     size, cells = tile_size(post, pre, settings), CELLS
     if settings.interior_ecc:
-        start = _start(post, pre, initial, threads)
+        verified = _start(post, pre, initial, threads)
+        deform = settings.deformation != "off"
+        refiner = Refiner(post, pre, size, cells, deform, threads)
+        start = verified.transform if verified else refiner.bend(initial.straight)
         if start is None:
             messages.append("no interior texture supports the coarse alignment; it was kept")
         else:
-            transform = start.transform
+            transform = start
             for cells in (CELLS, MANY_CELLS):
                 metrics.clear()
-                refiner = Refiner(post, pre, size, cells, settings.deformation != "off", threads)
-                transform = refiner.fit(transform.straight, metrics) or transform
+                refiner = replace(refiner, cells=cells)
+                transform = refiner.fit(transform, metrics) or transform
                 matched = metrics.get(FOUND_KEY, 0)
                 if matched >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
                     break

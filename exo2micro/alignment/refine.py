@@ -37,6 +37,8 @@ NULL_KEY = "correlation_by_chance_z"
 FOUND_KEY = "fit_tiles_found_over_search_range"
 # Tiles of the first look for a deformation, on the overviews where hypotheses are verified.
 OVERVIEW_PLAN = MatchPlan(48, search=8, steps=4)
+# The same where no affine mapping explains the overviews.
+WIDE_OVERVIEW_PLAN = MatchPlan(48, search=18, steps=4)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,17 @@ class Refiner:
                 centres = everywhere
                 metrics.pop(NULL_KEY)
         return transform
+
+    def bend(self, start: Transform) -> Transform | None:
+        """Return a deformed alignment of the overviews, None unless held-out tiles ask for it.
+
+        A strong deformation of a small image leaves no affine mapping that most tiles support.
+        """
+        if not self.deformation:
+            return None
+        factor = verify_factor(self.post, self.pre)
+        bent = self._on_overview(start, factor, WIDE_OVERVIEW_PLAN)
+        return None if bent.field is None else bent
 
     def _on_overview(self, transform: Transform, factor: int, plan: MatchPlan) -> Transform:
         """Return the alignment corrected on one level, or as it was where that is not possible."""

@@ -5,7 +5,7 @@ from typing import Any
 from exo2micro.alignment.transform import Transform
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.stages.frames import aligned_product, raw_frames
-from exo2micro.verdict import Level, Verdict
+from exo2micro.verdict import Verdict
 
 
 class InteriorStage(Stage):
@@ -19,6 +19,7 @@ class InteriorStage(Stage):
 
     def process(self, inputs: StageInputs) -> StageOutput:
         """Refine, certify and resample the raw pre-stain pixels by the final transform."""
+        from exo2micro.alignment.functions import as_doubt
         from exo2micro.alignment.interior import InteriorSettings, refine_interior
 
         post, pre = raw_frames(inputs)
@@ -32,13 +33,6 @@ class InteriorStage(Stage):
             (aligned_product(inputs, result.transform),),
             transform=result.transform.to_dict(),
             metrics={**result.metrics, "certificate": result.certificate.to_dict()},
-            verdict=Verdict.worst([result.verdict, _as_doubt(coarse.verdict)]),
+            verdict=Verdict.worst([result.verdict, as_doubt(coarse.verdict)]),
             messages=result.messages,
         )
-
-
-def _as_doubt(coarse: Verdict) -> Verdict:
-    """Return the coarse verdict as a reason to look: held-out tiles judge the alignment."""
-    if coarse.level is Level.PASS:
-        return coarse
-    return Verdict(Level.CHECK, tuple(f"coarse alignment: {reason}" for reason in coarse.reasons))
