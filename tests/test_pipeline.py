@@ -33,7 +33,7 @@ from exo2micro.parameter import Parameter
 from exo2micro.raster.lock import FolderLock
 from exo2micro.raster.record import read_record
 from exo2micro.stages import STAGES
-from exo2micro.synthetic import make_pair, unrelated_pair, write_image
+from exo2micro.synthetic import PairSpec, make_pair, unrelated_pair, write_image, write_pair
 
 
 def sample_dye(project, **options) -> SampleDye:
@@ -170,6 +170,36 @@ def test_same_bytes_in_another_process_at_other_thread_counts(finished, project,
         env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
     )
     assert image_bytes(project) == image_bytes(finished)
+
+
+@pytest.mark.slow
+def test_smooth_deformation_is_followed_by_the_same_field_at_any_thread_count(tmp_path):
+    spec = PairSpec(
+        shape=(1200, 1200), seed=41, rotation_deg=2.0, shift_px=(9.0, 5.0), deformation_px=8.0
+    )
+    write_pair(spec, tmp_path / "raw", SAMPLE, DYE)
+    code = (
+        "import sys; from exo2micro import SampleDye\n"
+        f"run = SampleDye({SAMPLE!r}, {DYE!r}, sys.argv[1], sys.argv[2], threads=int(sys.argv[3]))\n"
+        "run.run(to_stage=3)"
+    )
+    records = []
+    for threads in ("1", "2"):
+        output = tmp_path / threads
+        subprocess.run(
+            [sys.executable, "-c", code, str(output), str(tmp_path / "raw"), threads],
+            check=True,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+        )
+        path = output / SAMPLE / DYE / "records" / "03_interior_aligned_pre.json"
+        records.append(read_record(path))
+    assert records[0].transform == records[1].transform
+    assert records[0].files["tiff"].sha256 == records[1].files["tiff"].sha256
+    points = np.random.default_rng(0).uniform(200, 1000, (300, 2))
+    error = Transform.from_dict(records[0].transform)(points) - make_pair(spec).truth.mapping(
+        points
+    )
+    assert np.median(np.linalg.norm(error, axis=1)) < 0.2
 
 
 def test_parameter_change_redoes_what_depends_on_it(done):

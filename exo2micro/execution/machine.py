@@ -3,6 +3,8 @@
 import os
 import resource
 import sys
+from contextlib import AbstractContextManager
+from typing import Any
 
 
 def available_cores() -> int:
@@ -16,3 +18,15 @@ def peak_memory_bytes() -> int:
     """Return the largest resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """Return a context in which linear algebra uses one thread.
+
+    With several, OpenBLAS sums in another order, and the last bits of a result would depend on the
+    number of cores. The stages have threads of their own.
+    """
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits

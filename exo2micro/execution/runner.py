@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from exo2micro._version import __version__
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
-from exo2micro.execution.machine import peak_memory_bytes
+from exo2micro.execution.machine import peak_memory_bytes, single_threaded_blas
 from exo2micro.execution.plan import (
     PlannedStage,
     Request,
@@ -137,7 +137,8 @@ class StageRunner:
         if withheld is not None:
             output = StageOutput((), withheld.transform, verdict=withheld.verdict)
         else:
-            output = stage.process(self._stage_inputs(stage, upstream))
+            with single_threaded_blas():
+                output = stage.process(self._stage_inputs(stage, upstream))
         for message in output.messages:
             logger.info("stage %d: %s", number, message)
         records = self._write(stage, output, upstream, started)
