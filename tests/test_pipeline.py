@@ -180,7 +180,8 @@ def test_smooth_deformation_is_followed_by_the_same_field_at_any_thread_count(tm
     write_pair(spec, tmp_path / "raw", SAMPLE, DYE)
     code = (
         "import sys; from exo2micro import SampleDye\n"
-        f"run = SampleDye({SAMPLE!r}, {DYE!r}, sys.argv[1], sys.argv[2], threads=int(sys.argv[3]))\n"
+        "output, raw, threads = sys.argv[1:]\n"
+        f"run = SampleDye({SAMPLE!r}, {DYE!r}, output, raw, threads=int(threads))\n"
         "run.run(to_stage=3)"
     )
     records = []
