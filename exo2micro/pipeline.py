@@ -1,6 +1,5 @@
 """SampleDye: the runner for one sample and dye."""
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,12 @@ from exo2micro.execution.parameters import ParameterSet
 from exo2micro.execution.pictures import draw_stale, gallery_of
 from exo2micro.execution.plan import PlannedStage, Request
 from exo2micro.execution.preflight import preflight_check, require
-from exo2micro.execution.raw_input import call_loader, stamps_of_files, stamps_of_pixels
+from exo2micro.execution.raw_input import (
+    call_loader,
+    channel_of,
+    stamps_of_files,
+    stamps_of_pixels,
+)
 from exo2micro.execution.results import (
     canvas_transform,
     comparison_row,
@@ -36,8 +40,6 @@ from exo2micro.raster.record import FileStamp
 from exo2micro.raw import load_image_pair
 from exo2micro.stages.base import name_stage
 from exo2micro.tables import Table
-
-logger = logging.getLogger(__name__)
 
 _default_loader = load_image_pair
 _MOST_THREADS = 8
@@ -110,7 +112,6 @@ class SampleDye(CheckpointAccess):
         self._results: dict[str, Any] = {}
         self._pair: Any = None
         self._active: StageRunner | None = None
-        self._told_of_formats = False
         self._diagnostics: list[Diagnostic] = []
         for diagnostic in diagnostics:
             self.add_diagnostic(diagnostic)
@@ -317,7 +318,7 @@ class SampleDye(CheckpointAccess):
         """Return the raw pair; override it to read from elsewhere."""
         options = {
             "raw_dir": self.raw_dir,
-            "channel": _channel_of(str(self._params["channel"])),
+            "channel": channel_of(str(self._params["channel"])),
             "page": self._params["page"],
         }
         return call_loader(self._loader or load_image_pair, self.sample, self.dye, options)
@@ -385,25 +386,6 @@ class SampleDye(CheckpointAccess):
             return stamps_of_files(self.raw_dir, self.sample, self.dye, known, deep=deep)
         return stamps_of_pixels(self._pair_once(), getattr(loader, "__name__", "loader"))
 
-    def _tell_of_mixed_formats(self, runner: StageRunner, rows: Sequence[PlannedStage]) -> None:
-        """Warn once where valid intermediate images are in another format than asked for."""
-        others = {
-            path.suffix[1:]
-            for row in rows
-            if row.action == "cached" and not runner.stages[row.number].both_formats
-            for path in row.files
-        } - set(self._formats())
-        if others and not self._told_of_formats:
-            logger.warning(
-                "%s/%s has valid checkpoints as %s; they are used as they are, new ones are "
-                "written as %s",
-                self.sample,
-                self.dye,
-                " and ".join(sorted(others)),
-                self.checkpoint_format,
-            )
-            self._told_of_formats = True
-
     def _look_before(
         self, runner: StageRunner, rows: Sequence[PlannedStage], *, force_run: bool
     ) -> None:
@@ -430,13 +412,6 @@ class SampleDye(CheckpointAccess):
         other._parameters = self._parameters.copy()
         other.set_params(**{name: value})
         return other
-
-
-def _channel_of(name: str) -> int | str | None:
-    """Return a channel as readers take it: None for auto, a number or a colour."""
-    if name == "auto":
-        return None
-    return int(name) if name.isdigit() else name
 
 
 def _tell_nobody(event: StageEvent) -> None:

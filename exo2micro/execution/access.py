@@ -1,8 +1,9 @@
 """Reading and writing a pair's checkpoints by stage and name, for subclasses and scripts."""
 
 import contextlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from exo2micro._typing import Image
 from exo2micro.defaults import STAGE_NAMES
 from exo2micro.errors import CheckpointError
 from exo2micro.execution.parameters import ParameterSet
-from exo2micro.execution.plan import Request
+from exo2micro.execution.plan import PlannedStage, Request
 from exo2micro.execution.runner import StageRunner
 from exo2micro.raster.base import ArrayRaster
 from exo2micro.raster.checkpoint import CheckpointStore, Product
@@ -23,6 +24,8 @@ from exo2micro.raster.stream import RasterSource
 from exo2micro.stages.base import StageOutput
 from exo2micro.stages.padding import canvas_facts
 from exo2micro.verdict import Verdict
+
+logger = logging.getLogger(__name__)
 
 
 class CheckpointAccess(ABC):
@@ -36,6 +39,7 @@ class CheckpointAccess(ABC):
     _lock: FolderLock
     _parameters: ParameterSet
     _active: StageRunner | None
+    _told_of_formats = False
 
     @abstractmethod
     def _new_runner(self, *, keep_failed: bool = False, deep: bool = False) -> StageRunner:
@@ -133,6 +137,25 @@ class CheckpointAccess(ABC):
                     f"({row.title}), which is not valid: {row.reason}; run it first"
                 )
                 raise CheckpointError(msg)
+
+    def _tell_of_mixed_formats(self, runner: StageRunner, rows: Sequence[PlannedStage]) -> None:
+        """Warn once where valid intermediate images are in another format than asked for."""
+        others = {
+            path.suffix[1:]
+            for row in rows
+            if row.action == "cached" and not runner.stages[row.number].both_formats
+            for path in row.files
+        } - set(self._formats())
+        if others and not self._told_of_formats:
+            logger.warning(
+                "%s/%s has valid checkpoints as %s; they are used as they are, new ones are "
+                "written as %s",
+                self.sample,
+                self.dye,
+                " and ".join(sorted(others)),
+                self.checkpoint_format,
+            )
+            self._told_of_formats = True
 
     def _formats(self) -> tuple[str, ...]:
         both = self.checkpoint_format == "both"

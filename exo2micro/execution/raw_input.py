@@ -41,6 +41,13 @@ class LoadedPair:
     warnings: tuple[str, ...] = ()
 
 
+def channel_of(name: str) -> int | str | None:
+    """Return a channel as readers take it: None for auto, a number or a colour."""
+    if name == "auto":
+        return None
+    return int(name) if name.isdigit() else name
+
+
 def call_loader(
     loader: Callable[..., Any], sample: str, dye: str, options: Mapping[str, Any]
 ) -> Any:  # noqa: ANN401
