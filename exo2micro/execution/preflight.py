@@ -11,17 +11,18 @@ import psutil
 
 from exo2micro.errors import InsufficientDiskError, InsufficientMemoryError
 
-# Fitted to measured peaks and times, see benchmarks/RESULTS.md.
+# Chosen to lie above the figures of one 8-bit 6000 x 5000 pair in benchmarks/RESULTS.md (748 MB,
+# 16 s); other sizes are extrapolated.
 _BASE_BYTES = 330_000_000
 _BYTES_PER_CANVAS_PIXEL = 0.6
 _BYTES_PER_CANVAS_COLUMN = 40_000
 _BASE_SECONDS = 4.0
 _SECONDS_PER_MEGAPIXEL = 0.6
 
-# Bytes on disk per pixel of the post-stain image, from measured files: two 8-bit padded images,
-# two aligned ones, one difference in two formats.
-_DISK_BYTES_PER_PIXEL = {"tiff": 0.55 * 2 + 1.9 * 2, "fits": 2 + 4 * 2}
-_DIFFERENCE_BYTES_PER_PIXEL = 4 + 3.4
+# Bytes on disk per pixel of the post-stain image, from the files of the same pair: two 8-bit padded
+# images, two aligned ones, one difference as FITS (its holes are whole disk blocks) and as TIFF.
+_DISK_BYTES_PER_PIXEL = {"tiff": 0.75 * 2 + 2.1 * 2, "fits": 2.8 + 5.7 * 2}
+_DIFFERENCE_BYTES_PER_PIXEL = 5.8 + 3.4
 _DISK_RESERVE_BYTES = 200_000_000
 
 

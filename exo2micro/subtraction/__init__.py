@@ -1,1 +1,1 @@
-"""TODO."""
+"""The brightness scale, the difference and its data quality, on arrays and rasters."""
