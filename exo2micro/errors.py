@@ -59,3 +59,11 @@ class InsufficientMemoryError(Exo2microError, MemoryError):
 
 class InsufficientDiskError(Exo2microError, OSError):
     """The output does not fit onto the disk."""
+
+
+class MemoryTypeError(Exo2microError, TypeError):
+    """An array-memory type or device does not exist, or an array fits none."""
+
+
+class FrameworkMissingError(Exo2microError, ImportError):
+    """An array framework that a function asks for is not installed."""

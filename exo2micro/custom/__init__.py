@@ -1,0 +1,1 @@
+"""Custom functions: kept, checked and used as stages, plots, scale estimators and readers."""

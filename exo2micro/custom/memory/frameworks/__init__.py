@@ -1,0 +1,1 @@
+"""The array frameworks, one file each."""
