@@ -9,6 +9,10 @@ class ParameterError(Exo2microError, ValueError):
     """A parameter has an unknown name, a wrong type or a value out of range."""
 
 
+class ConfigError(ParameterError):
+    """A configuration file or edited configuration cannot be read or says what is not allowed."""
+
+
 class SuffixError(Exo2microError, ValueError):
     """A file name's parameter suffix cannot be decoded."""
 
@@ -67,3 +71,53 @@ class MemoryTypeError(Exo2microError, TypeError):
 
 class FrameworkMissingError(Exo2microError, ImportError):
     """An array framework that a function asks for is not installed."""
+
+
+class CustomFunctionError(Exo2microError, ValueError):
+    """A custom function cannot be registered, loaded or found, or the store cannot be used."""
+
+
+class UnknownFunctionError(CustomFunctionError, KeyError):
+    """No custom function of this name is known."""
+
+    # KeyError would show the message quoted and escaped.
+    __str__ = Exception.__str__
+
+
+class ValidationError(CustomFunctionError):
+    """The source of a custom function breaks a rule.
+
+    Parameters
+    ----------
+    message : str
+        Which rule, and what to do.
+    line_number : int
+        Line of the source, from 1.
+    code_snippet : str
+        That line.
+    """
+
+    def __init__(self, message: str, line_number: int, code_snippet: str) -> None:
+        super().__init__(message, line_number, code_snippet)
+
+    @property
+    def message(self) -> str:
+        """Which rule, and what to do."""
+        return str(self.args[0])
+
+    @property
+    def line_number(self) -> int:
+        """Line of the source, from 1."""
+        return int(self.args[1])
+
+    @property
+    def code_snippet(self) -> str:
+        """The line."""
+        return str(self.args[2])
+
+    def __str__(self) -> str:
+        return f"line {self.line_number}: {self.message}\n    {self.code_snippet}"
+
+
+class IsolationError(CustomFunctionError, RuntimeError):
+    """A function in a process of its own was stopped, crashed or returned what cannot be sent."""
