@@ -24,7 +24,7 @@ from exo2micro.raster.fits_checksum import (
     with_checksums,
 )
 from exo2micro.raster.fits_tiles import CompressedPlane, PlaneSpec
-from exo2micro.raster.stream import Band
+from exo2micro.raster.stream import Band, pixels_of
 
 BLOCK = 2880
 
@@ -102,7 +102,7 @@ class FitsWriter:
 
     def _write_primary(self, band: Band) -> None:
         nx = self._shape[1]
-        data = band.planes["data"]
+        data = pixels_of(band.planes["data"])
         full = np.zeros((data.shape[0], nx), self._stored)
         full[:, band.cols] = data
         offset = band.rows.start * nx * full.itemsize

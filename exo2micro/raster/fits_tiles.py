@@ -1,7 +1,9 @@
 """Tile-compressed FITS image extensions, written band by band.
 
-Layout: FITS Standard 4.0, section 10 (White, Greenfield, Pence et al.), algorithm GZIP_1, one
-table row per tile, tiles in row-major order. astropy reads them as ordinary image extensions.
+Layout: FITS Standard 4.0, section 10 (White, Greenfield, Pence et al.), one table row per tile,
+tiles in row-major order. astropy reads them as ordinary image extensions. Whole numbers are stored
+exactly with algorithm GZIP_1, measurements as multiples of a step that each tile states, with
+algorithm RICE_1.
 """
 
 from dataclasses import dataclass
@@ -11,8 +13,9 @@ from typing import Any, BinaryIO
 import imagecodecs
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
-from exo2micro._typing import Image
+from exo2micro._typing import FloatImage
 from exo2micro.raster.fits_checksum import (
     NO_CHECKSUM,
     NO_DATASUM,
@@ -20,10 +23,11 @@ from exo2micro.raster.fits_checksum import (
     sum_words,
     with_checksums,
 )
-from exo2micro.raster.stream import TILE
+from exo2micro.raster.stream import TILE, EncodedTile, Plane
 
 _BITPIX = {"u1": 8, "i2": 16, "i4": 32, "f4": -32}
 _GZIP_LEVEL = 1
+_RICE_BLOCK = 32
 _COPY_BLOCK = 1 << 22
 _BLOCK = 2880
 
@@ -42,12 +46,33 @@ class PlaneSpec:
         Value outside the image's extent.
     header : astropy.io.fits.Header
         Further cards.
+
+    A plane of float32 comes as encoded tiles and has background 0.
     """
 
     name: str
     dtype: np.dtype[Any]
     background: int
     header: fits.Header
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether pixels are multiples of a step rather than exact."""
+        return self.dtype.kind == "f"
+
+
+def encode_quantised(tile: FloatImage, step: float) -> EncodedTile:
+    """Return a tile rounded to multiples of a step, compressed by Rice's algorithm.
+
+    Parameters
+    ----------
+    tile : numpy.ndarray of float32
+        Within 2^31 steps of 0, which stays exactly 0.
+    step : float
+        A power of two keeps the values exact in float32.
+    """
+    codes = np.rint(tile * np.float32(1 / step)).astype(np.int32)
+    return EncodedTile(bytes(imagecodecs.rcomp_encode(codes, nblock=_RICE_BLOCK)), step)
 
 
 class CompressedPlane:
@@ -70,25 +95,51 @@ class CompressedPlane:
         self._shape = shape
         self._stored = spec.dtype.newbyteorder(">")
         self._sizes: list[int] = []
+        self._steps: list[float] = []
+        self._empty: dict[tuple[int, int], EncodedTile] = {}
 
-    def add(self, rows: slice, cols: slice, data: Image | None) -> None:
-        """Compress one band; `data` covers `cols`, elsewhere the plane is background."""
-        height, nx = rows.stop - rows.start, self._shape[1]
-        full = np.full((height, nx), self._spec.background, self._stored)
-        if data is not None:
-            full[:, cols] = data
-        for start in range(0, nx, TILE):
-            tile = np.ascontiguousarray(full[:, start : start + TILE])
-            encoded = imagecodecs.gzip_encode(tile.tobytes(), _GZIP_LEVEL)
-            self._sizes.append(len(encoded))
-            self._file.write(encoded)
+    def add(self, rows: slice, cols: slice, data: Plane | None) -> None:
+        """Add one band; `data` covers `cols`, elsewhere the plane is background."""
+        height = rows.stop - rows.start
+        given = data if isinstance(data, tuple) else ()
+        first = cols.start // TILE
+        full = None if data is None or given else self._full(height, cols, data)
+        for index, start in enumerate(range(0, self._shape[1], TILE)):
+            width = min(TILE, self._shape[1] - start)
+            if full is not None:
+                tile = self._encode(full[:, start : start + width])
+            elif first <= index < first + len(given):
+                tile = given[index - first]
+            else:
+                tile = self._background(height, width)
+            self._sizes.append(len(tile.content))
+            self._steps.append(tile.step)
+            self._file.write(tile.content)
+
+    def _full(self, height: int, cols: slice, data: Plane) -> NDArray[Any]:
+        full = np.full((height, self._shape[1]), self._spec.background, self._stored)
+        full[:, cols] = data
+        return full
+
+    def _encode(self, tile: NDArray[Any]) -> EncodedTile:
+        if self._spec.is_quantised:
+            return encode_quantised(tile.astype(np.float32), 1.0)
+        exact = np.ascontiguousarray(tile).tobytes()
+        return EncodedTile(bytes(imagecodecs.gzip_encode(exact, _GZIP_LEVEL)), 1.0)
+
+    def _background(self, height: int, width: int) -> EncodedTile:
+        """Return a tile of background; all of one size are the same."""
+        size = (height, width)
+        if size not in self._empty:
+            self._empty[size] = self._encode(np.full(size, self._spec.background, self._stored))
+        return self._empty[size]
 
     def append_to(self, file: BinaryIO) -> None:
         """Write the extension at the file's position."""
         sizes = np.array(self._sizes, np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         wide = int(sizes.sum()) >= 2**31
-        table = np.stack([sizes, starts], axis=1).astype(">i8" if wide else ">i4").tobytes()
+        table = self._table(sizes, starts, wide=wide)
         header = self._header(len(sizes), len(table), int(sizes.sum()), wide=wide)
         self._file.seek(0)
         total, position = sum_words(table), len(table)
@@ -101,6 +152,18 @@ class CompressedPlane:
         for block in iter(lambda: self._file.read(_COPY_BLOCK), b""):
             file.write(block)
         file.write(bytes(-position % _BLOCK))
+
+    def _table(self, sizes: NDArray[np.int64], starts: NDArray[np.int64], *, wide: bool) -> bytes:
+        """Return the rows of the table: where each tile lies, and its step and zero."""
+        place = ">i8" if wide else ">i4"
+        fields = [("size", place), ("start", place)]
+        if self._spec.is_quantised:
+            fields += [("step", ">f8"), ("zero", ">f8")]
+        table = np.zeros(len(sizes), fields)
+        table["size"], table["start"] = sizes, starts
+        if self._spec.is_quantised:
+            table["step"] = self._steps
+        return table.tobytes()
 
     def discard(self) -> None:
         """Remove the spool file."""
@@ -116,18 +179,29 @@ class CompressedPlane:
         header["NAXIS2"] = (tiles, "number of tiles")
         header["PCOUNT"] = (heap, "bytes of compressed tiles")
         header["GCOUNT"] = (1, "number of groups")
-        header["TFIELDS"] = (1, "number of table fields")
+        quantised = self._spec.is_quantised
+        header["TFIELDS"] = (3 if quantised else 1, "number of table fields")
         header["TTYPE1"] = ("COMPRESSED_DATA", "compressed tiles")
         longest = max(self._sizes)
         header["TFORM1"] = (f"1{'Q' if wide else 'P'}B({longest})", "variable length bytes")
+        if quantised:
+            for number, name in ((2, "ZSCALE"), (3, "ZZERO")):
+                header[f"TTYPE{number}"] = (name, "of the tile: pixel = ZSCALE * number + ZZERO")
+                header[f"TFORM{number}"] = "1D"
         header["ZIMAGE"] = (True, "this table is a compressed image")
-        header["ZCMPTYPE"] = ("GZIP_1", "compression algorithm")
+        header["ZCMPTYPE"] = ("RICE_1" if quantised else "GZIP_1", "compression algorithm")
         header["ZBITPIX"] = (_BITPIX[self._stored.str[1:]], "array data type of the image")
         header["ZNAXIS"] = (2, "dimensions of the image")
         header["ZNAXIS1"] = (self._shape[1], "pixels along x")
         header["ZNAXIS2"] = (self._shape[0], "pixels along y")
         header["ZTILE1"] = (min(TILE, self._shape[1]), "tile size along x")
         header["ZTILE2"] = (min(TILE, self._shape[0]), "tile size along y")
+        if quantised:
+            header["ZNAME1"] = ("BLOCKSIZE", "pixels per block of the algorithm")
+            header["ZVAL1"] = _RICE_BLOCK
+            header["ZNAME2"] = ("BYTEPIX", "bytes per number")
+            header["ZVAL2"] = 4
+            header["ZQUANTIZ"] = ("NO_DITHER", "how pixels were rounded")
         header["EXTNAME"] = (self._spec.name.upper(), "name of this plane")
         header.extend(self._spec.header, end=True)
         header["CHECKSUM"] = (NO_CHECKSUM, "HDU checksum")

@@ -21,6 +21,26 @@ OVERVIEW_STEP = 4
 _DEFLATE_LEVEL = 1  # measured: higher levels halve the speed for 2 % less disk
 
 
+@dataclass(frozen=True)
+class EncodedTile:
+    """A tile of a companion plane that was compressed where it was computed.
+
+    Attributes
+    ----------
+    content : bytes
+        The compressed tile.
+    step : float
+        Pixel values are whole multiples of it.
+    """
+
+    content: bytes
+    step: float
+
+
+Plane = Image | tuple[EncodedTile, ...]
+"""Pixels of a plane in a window, or its encoded tiles from left to right."""
+
+
 class PlaneSource(Protocol):
     """An image with companion planes, all of one shape, read by row bands."""
 
@@ -28,8 +48,8 @@ class PlaneSource(Protocol):
     dtype: np.dtype[Any]
     extent: tuple[slice, slice]
 
-    def read_planes(self, rows: slice, cols: slice) -> Mapping[str, Image]:
-        """Return the window of every plane; the image itself is called ``data``."""
+    def read_planes(self, rows: slice, cols: slice) -> Mapping[str, Plane]:
+        """Return the window of every plane; the image itself, in pixels, is called ``data``."""
 
 
 class RasterSource:
@@ -41,7 +61,7 @@ class RasterSource:
         self.extent = raster.extent
         self._raster = raster
 
-    def read_planes(self, rows: slice, cols: slice) -> Mapping[str, Image]:
+    def read_planes(self, rows: slice, cols: slice) -> Mapping[str, Plane]:
         """Return the window as the only plane."""
         return {"data": self._raster.read(rows, cols)}
 
@@ -55,7 +75,7 @@ class Band:
     rows, cols : slice
         Canvas window that `planes` covers; `rows` is always the whole band.
     planes : mapping
-        Pixels by plane name; empty where the band is known to be all zero.
+        Pixels or encoded tiles by plane name; empty where the band is known to be all zero.
     tiles : tuple
         Encoded TIFF tiles over the full canvas width; an empty one has no bytes.
     reduced : numpy.ndarray or None
@@ -64,7 +84,7 @@ class Band:
 
     rows: slice
     cols: slice
-    planes: Mapping[str, Image]
+    planes: Mapping[str, Plane]
     tiles: tuple[bytes, ...]
     reduced: Image | None
 
@@ -85,7 +105,7 @@ def stream_bands(source: PlaneSource, *, threads: int, encode: bool) -> Iterator
         planes = source.read_planes(rows, cols)
         if not encode:
             return Band(rows, cols, planes, (), None)
-        data = planes["data"]
+        data = pixels_of(planes["data"])
         tiles = _encode_tiles(data, cols, nx)
         return Band(rows, cols, planes, tiles, as_type(block_mean(data, OVERVIEW_STEP), data.dtype))
 
@@ -103,6 +123,12 @@ def feed(bands: Iterator[Band], sinks: Sequence[Sink]) -> Iterator[Band]:
 def drain(bands: Iterator[Band]) -> None:
     """Run an iterator of bands to its end."""
     deque(bands, maxlen=0)
+
+
+def pixels_of(plane: Plane) -> Image:
+    """Return a plane that is known to be handed on as pixels."""
+    assert not isinstance(plane, tuple)
+    return plane
 
 
 def encode_tile(tile: Image) -> bytes:
