@@ -121,3 +121,7 @@ class ValidationError(CustomFunctionError):
 
 class IsolationError(CustomFunctionError, RuntimeError):
     """A function in a process of its own was stopped, crashed or returned what cannot be sent."""
+
+
+class CustomStageError(CustomFunctionError, RuntimeError):
+    """A custom function failed as an extra stage, or returned what cannot be used as an image."""
