@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from typing import TYPE_CHECKING, Any
 
 from exo2micro.errors import ParameterError
-from exo2micro.parameter import Parameter, Value
+from exo2micro.parameter import Parameter, Value, plain_word
 
 if TYPE_CHECKING:
     from exo2micro.suffix import build_suffix as build_suffix
@@ -170,11 +170,22 @@ def validate_params(changes: Mapping[str, object], base: Mapping[str, Value]) ->
         name: row.validated(changes[name], name) if name in changes else base[name]
         for name, row in PARAMETER_REGISTRY.items()
     }
-    low, high = merged["scale_min"], merged["scale_max"]
+    refuse_contradictions(merged)
+    return merged
+
+
+def refuse_contradictions(values: Mapping[str, Value]) -> None:
+    """Raise where values make no sense together.
+
+    Raises
+    ------
+    ParameterError
+        With the names and values that contradict each other.
+    """
+    low, high = values["scale_min"], values["scale_max"]
     if isinstance(low, float) and isinstance(high, float) and low > high:
         msg = f"scale_min must not exceed scale_max, got {low:g} and {high:g}; set both together"
         raise ParameterError(msg)
-    return merged
 
 
 def _register(stage: int, rows: Mapping[str, tuple[Value, str, str, dict[str, Any]]]) -> None:
@@ -318,6 +329,12 @@ _register(
             "Coarse refinements stop at steps below this part of the sample's size.",
             {"bounds": (1e-15, 1)},
         ),
+        "borrow_from": (
+            None,
+            "bor",
+            "Dye of the same sample whose alignment is used instead of one of this pair's own.",
+            {"kind": str, "normalise": plain_word},
+        ),
     },
 )
 _register(
@@ -369,6 +386,12 @@ _register(
             "msc",
             "Also subtract with this scale.",
             {"bounds": (1e-6, 1e6)},
+        ),
+        "extra_estimators": (
+            None,
+            "xe",
+            "Also subtract with the scales of these further estimators: their names, or all.",
+            {"kind": str, "normalise": plain_word},
         ),
     },
 )

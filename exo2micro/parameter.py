@@ -3,7 +3,7 @@
 import math
 import numbers
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +13,12 @@ Value = bool | int | float | str | None
 
 _STRING_VALUE = re.compile(r"[a-z0-9]+")
 _ABBREVIATION = re.compile(r"[a-z]{1,8}")
+_OFF = ("none", "off")
+
+
+def plain_word(text: str) -> str:
+    """Return a name as file names can hold it: lower-case, letters and digits only."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Parameter:
         Unit of the value, e.g. ``px``.
     nullable : bool, optional
         Whether None ("off") is a value; by default if `default` is None.
+    normalise : callable, optional
+        Applied to a string before it is checked, so that several spellings are one value.
 
     Raises
     ------
@@ -59,6 +67,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     unit: str = ""
     nullable: bool = False
+    normalise: Callable[[str], str] | None = None
 
     _FIELDS: ClassVar[int] = 4
 
@@ -103,7 +112,8 @@ class Parameter:
         if self.choices:
             text = "one of " + ", ".join(self.choices)
         elif self.kind is str:
-            text += " of lower-case letters and digits"
+            case = "" if self.normalise else "lower-case "
+            text += f" of {case}letters and digits"
         if self.unit and self.kind in (int, float):
             text += f" of {self.unit}"
         if low is not None and high is not None:
@@ -122,7 +132,8 @@ class Parameter:
         ParameterError
             If type, bounds or choices are violated.
         """
-        if value is None and self.nullable:
+        is_off = value is None or (self.kind is str and str(value).lower() in _OFF)
+        if is_off and self.nullable:
             return None
         converted = self._converted(value)
         if converted is None or not self._allowed(converted):
@@ -136,7 +147,9 @@ class Parameter:
         if self.kind is bool:
             return bool(value) if is_bool else None
         if self.kind is str:
-            return str(value) if isinstance(value, str) else None
+            if not isinstance(value, str):
+                return None
+            return self.normalise(value) if self.normalise else str(value)
         if is_bool or not isinstance(value, numbers.Real):
             return None
         number = float(value)
@@ -148,7 +161,10 @@ class Parameter:
 
     def _allowed(self, value: Value) -> bool:
         if isinstance(value, str):
-            return value in self.choices if self.choices else bool(_STRING_VALUE.fullmatch(value))
+            if self.choices:
+                return value in self.choices
+            means_off = self.nullable and value in _OFF
+            return bool(_STRING_VALUE.fullmatch(value)) and not means_off
         low, high = self.bounds
         if value is None or isinstance(value, bool):
             return True
@@ -174,7 +190,7 @@ class Parameter:
             If the text is not a value of this parameter.
         """
         word = text.strip()
-        if self.nullable and word.lower() in ("none", "off"):
+        if self.nullable and word.lower() in _OFF:
             return None
         if self.kind is bool:
             truth = {"1": True, "true": True, "yes": True, "on": True}

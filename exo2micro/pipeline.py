@@ -10,6 +10,8 @@ from exo2micro.alignment.transform import Transform
 from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES, unknown_name_message
 from exo2micro.errors import CheckpointError, ParameterError
 from exo2micro.execution.access import CheckpointAccess
+from exo2micro.execution.borrowing import PARAMETER as BORROW_FROM
+from exo2micro.execution.borrowing import lent_alignment, sibling_dye
 from exo2micro.execution.events import StageEvent
 from exo2micro.execution.hooks import hooks_of, stages_of
 from exo2micro.execution.machine import available_cores
@@ -36,7 +38,7 @@ from exo2micro.plotting.base import Diagnostic
 from exo2micro.raster.checkpoint import CheckpointStore
 from exo2micro.raster.lock import FolderLock
 from exo2micro.raster.paths import EXTENSIONS, PairPaths
-from exo2micro.raster.record import FileStamp
+from exo2micro.raster.record import FileStamp, Record
 from exo2micro.raw import load_image_pair
 from exo2micro.stages.base import name_stage
 from exo2micro.tables import Table
@@ -275,7 +277,7 @@ class SampleDye(CheckpointAccess):
             raise ParameterError(unknown_name_message(name, PARAMETER_REGISTRY))
         rows = []
         for value in values:
-            result = self._copy_with(name, value).run()
+            result = self._copy_with({name: value}).run()
             rows.append(comparison_row(name, value, result))
         return Table(rows, f"{self.sample} / {self.dye}: {name}")
 
@@ -372,7 +374,17 @@ class SampleDye(CheckpointAccess):
             load_pair=self._pair_once,
             raw_stamps=lambda known: self._raw_stamps(known, deep=deep),
             code=code,
+            sibling=self._sibling(),
         )
+
+    def _sibling(self) -> Record | None:
+        """Return the record of the alignment that another dye of the sample lends, if any."""
+        word = self._params[BORROW_FROM]
+        if word is None:
+            return None
+        dye = sibling_dye(str(word), self._store.paths, self.raw_dir)
+        lender = self._copy_with({BORROW_FROM: None}, dye)
+        return lent_alignment(lender._new_runner(), self.raw_dir)
 
     def _pair_once(self) -> Any:  # noqa: ANN401
         if self._pair is None:
@@ -398,10 +410,10 @@ class SampleDye(CheckpointAccess):
             report = preflight_check(*shapes, self.params, self.output_dir, self.checkpoint_format)
             require(report)
 
-    def _copy_with(self, name: str, value: Any) -> "SampleDye":  # noqa: ANN401
+    def _copy_with(self, changes: Mapping[str, Any], dye: str | None = None) -> "SampleDye":
         other = type(self)(
             self.sample,
-            self.dye,
+            dye or self.dye,
             self.output_dir,
             self.raw_dir,
             self.checkpoint_format,
@@ -410,7 +422,7 @@ class SampleDye(CheckpointAccess):
             diagnostics=self._diagnostics,
         )
         other._parameters = self._parameters.copy()
-        other.set_params(**{name: value})
+        other.set_params(**changes)
         return other
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from exo2micro.alignment.transform import Transform
 from exo2micro.execution.plan import PlannedStage
 from exo2micro.execution.runner import StageRunner
-from exo2micro.parameter import Value
 from exo2micro.plotting.base import PairView
 from exo2micro.plotting.gallery import Gallery
 from exo2micro.raster.record import Record
+from exo2micro.stages.borrowed import BORROWED
 from exo2micro.stages.difference import estimate_from
 from exo2micro.stages.frames import CanvasValidity, post_window
 from exo2micro.verdict import Verdict
@@ -51,6 +51,7 @@ def result_of(
         ),
         "manual_scale": runner.request.params["manual_scale"],
         "scales": scales,
+        "borrowed_from": _lender(alignment),
         "certificate": alignment.metrics.get("certificate") if alignment else None,
         "background_sigma": statistics.get("background_sigma"),
         "difference": _difference_files(runner, difference),
@@ -81,19 +82,6 @@ def canvas_transform(record: Record) -> Transform:
     return Transform.from_dict(record.transform or {}).shifted(col, row)
 
 
-def comparison_row(name: str, value: Value, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row of a comparison: a parameter's value and what came of it."""
-    return {
-        name: value,
-        "status": result["status"],
-        "scale_estimate": result["scale_estimate"],
-        "scale_interval": result["scale_interval"],
-        "residual_px": (result["certificate"] or {}).get("median_px"),
-        "background_sigma": result["background_sigma"],
-        "seconds": result["seconds"],
-    }
-
-
 def status_rows(
     planned: Sequence[PlannedStage], records: Mapping[int, Record], gallery: Gallery
 ) -> list[dict[str, Any]]:
@@ -103,7 +91,7 @@ def status_rows(
             "stage": row.number,
             "title": row.title,
             "state": "to run" if row.action == "run" else "valid",
-            "reason": row.reason,
+            "reason": _with_lender(row, records.get(row.number)),
             "verdict": records[row.number].verdict.level.name if row.number in records else None,
             "files": ", ".join(path.name for path in row.files) or None,
         }
@@ -145,6 +133,17 @@ def pair_view(runner: StageRunner) -> PairView:
         records=runner.main_records(),
         params=runner.request.params,
     )
+
+
+def _lender(record: Record | None) -> str | None:
+    """Return the dye from which a record's alignment was borrowed, None if from none."""
+    loan = record.facts.get(BORROWED) if record else None
+    return str(loan["dye"]) if loan else None
+
+
+def _with_lender(row: PlannedStage, record: Record | None) -> str:
+    lender = _lender(record)
+    return f"{row.reason}; alignment borrowed from {lender}" if lender else row.reason
 
 
 def _stage_row(row: PlannedStage, record: Record | None) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class StageRunner:
         Returns the stamps of the raw files, given those of the last record.
     code : mapping
         Hash of the custom code that takes part, by stage number.
+    sibling : Record or None
+        Stage-3 record of the dye that lends its alignment.
     """
 
     store: CheckpointStore
@@ -64,6 +66,7 @@ class StageRunner:
     load_pair: Callable[[], "RawPair"]
     raw_stamps: Callable[[Mapping[str, FileStamp]], Mapping[str, FileStamp]]
     code: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    sibling: Record | None = None
 
     def __post_init__(self) -> None:
         self.records: dict[tuple[int, str], Record] = {}
@@ -126,6 +129,8 @@ class StageRunner:
         inputs = upstream_inputs(stage, self.records)
         if stage.reads_raw:
             inputs |= {f"raw {role}": stamp.sha256 for role, stamp in self._raw(stage).items()}
+        if stage.reads_sibling and self.sibling:
+            inputs[f"alignment of {self.sibling.dye}"] = self.sibling.fingerprint
         return inputs
 
     def execute(self, number: int) -> tuple[Record, ...]:
@@ -156,6 +161,7 @@ class StageRunner:
             records=upstream,
             pair=self.load_pair() if stage.reads_raw else None,
             threads=self.threads,
+            sibling=self.sibling if stage.reads_sibling else None,
         )
 
     def _withheld_by(self, stage: Stage, upstream: Mapping[int, Record]) -> Record | None:

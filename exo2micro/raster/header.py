@@ -31,6 +31,8 @@ def fits_header(record: Record, cards: Mapping[str, Card]) -> fits.Header:
     header["VERDICT"] = (record.verdict.level.name, "PASS, CHECK or FAIL")
     if record.verdict.reasons:
         header["REASON"] = _ascii(record.verdict.reason)
+    if lender := record.facts.get("borrowed_from"):
+        header["BORROWED"] = (_ascii(lender["dye"]), "dye whose alignment is used")
     header["BUNIT"] = ("count", "unit of the pixels")
     for keyword, (value, comment) in cards.items():
         header[keyword] = (_ascii(value) if isinstance(value, str) else value, _ascii(comment))
@@ -60,6 +62,7 @@ def tiff_description(record: Record, cards: Mapping[str, Card]) -> str:
         "suffix": record.suffix,
         "verdict": record.verdict.level.name,
         "reason": record.verdict.reason,
+        "borrowed_from": record.facts.get("borrowed_from", {}).get("dye"),
         "cards": {keyword: value for keyword, (value, _) in cards.items()},
     }
     return json.dumps(content)
@@ -87,11 +90,17 @@ def _add_geometry(header: fits.Header, record: Record) -> None:
 
 def _history(record: Record) -> list[str]:
     lines = [f"stage revision {record.revision}"]
-    lines += [f"{name} = {p['value']} ({p['source']})" for name, p in record.params.items()]
+    lines += [_parameter_line(name, p["value"]) for name, p in record.params.items()]
     lines += [f"input {name} {digest}" for name, digest in record.inputs.items()]
     lines += [f"custom code {name} {digest}" for name, digest in record.code.items()]
     lines += [f"{name} {version}" for name, version in record.software.items()]
     return lines + list(record.messages)
+
+
+def _parameter_line(name: str, value: object) -> str:
+    """Return a parameter in words; who set it stands in the record only, as it makes no pixels."""
+    row = PARAMETER_REGISTRY.get(name)
+    return f"{name} = {value} (default)" if row and row.default == value else f"{name} = {value}"
 
 
 def _ascii(text: str) -> str:

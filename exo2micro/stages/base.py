@@ -34,6 +34,9 @@ class StageInputs:
         The raw files, for a stage that declares `Stage.reads_raw`.
     threads : int
         Threads to use; no result depends on it.
+    sibling : Record or None
+        Stage-3 record of the dye that lends its alignment, for a stage that declares
+        `Stage.reads_sibling`.
     """
 
     params: Mapping[str, Value]
@@ -41,6 +44,7 @@ class StageInputs:
     records: Mapping[int, Record]
     pair: "RawPair | None"
     threads: int
+    sibling: Record | None = None
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -99,6 +103,8 @@ class Stage(metaclass=AutoRegisterMeta):
         Upstream checkpoints ``(stage, name)`` that `process` gets as rasters.
     reads_raw : bool
         Whether it reads the raw files.
+    reads_sibling : bool
+        Whether it may take over the alignment of another dye of the sample.
     both_formats : bool
         Whether its images are always written as TIFF and FITS.
     withheld_on_fail : bool
@@ -117,6 +123,7 @@ class Stage(metaclass=AutoRegisterMeta):
     names: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[tuple[int, str], ...]] = ()
     reads_raw: ClassVar[bool] = False
+    reads_sibling: ClassVar[bool] = False
     both_formats: ClassVar[bool] = False
     withheld_on_fail: ClassVar[bool] = False
 

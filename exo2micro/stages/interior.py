@@ -4,6 +4,7 @@ from typing import Any
 
 from exo2micro.alignment.transform import Transform
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
+from exo2micro.stages.borrowed import BORROWED, confirm
 from exo2micro.stages.frames import aligned_product, raw_frames
 from exo2micro.verdict import Verdict
 
@@ -22,6 +23,8 @@ class InteriorStage(Stage):
         from exo2micro.alignment.functions import as_doubt
         from exo2micro.alignment.interior import InteriorSettings, refine_interior
 
+        if BORROWED in inputs.facts:
+            return confirm(inputs)
         post, pre = raw_frames(inputs)
         values: dict[str, Any] = dict(inputs.params)
         coarse = inputs.upstream(2)
