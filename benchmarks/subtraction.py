@@ -19,7 +19,7 @@ from exo2micro.synthetic import PairSpec, make_pair
 
 PARAMS = {
     "scale_percentile": 50.0,
-    "extra_estimators": ("robust_regression", "least_squares"),
+    "extra_estimators": "all",
 }
 COLUMNS = (
     "case",

@@ -121,9 +121,11 @@ def preflight_check(
     """
     pad = 2 * int(params["pad"])
     canvas = [max(a, b) + pad for a, b in zip(post_shape, pre_shape, strict=True)]
-    active = sum(params[name] is not None for name in ("scale_percentile", "manual_scale"))
+    from exo2micro.subtraction.scale import active_estimators
+
+    differences = len(active_estimators(params))
     memory = estimate_pipeline_memory(canvas)
-    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, 1 + active)
+    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences)
     free_memory = get_available_memory()
     free_disk = shutil.disk_usage(_existing(Path(output_dir))).free
     problems = []

@@ -8,7 +8,7 @@ import numpy as np
 
 from exo2micro.errors import ParameterError
 from exo2micro.plotting.figure import SERIES
-from exo2micro.subtraction.scale import ScaleEstimate
+from exo2micro.subtraction.scale import SCALE_ESTIMATORS, ScaleEstimate
 
 ScaleLike: TypeAlias = ScaleEstimate | tuple[Any, ...]
 """An estimate, ``(label, scale)``, ``(label, scale, offset)`` or ``(label, scale, colour)``."""
@@ -62,7 +62,19 @@ def scale_lines(
     """
     given: list[ScaleLike] = [] if scale is None else [("scale", scale, offset)]
     given.extend(scales)
-    return tuple(_line(item, SERIES[i % len(SERIES)]) for i, item in enumerate(given))
+    lines: list[ScaleLine] = []
+    for item in given:
+        used = {line.colour for line in lines}
+        free = [colour for colour in (_own_colour(item), *SERIES) if colour and colour not in used]
+        lines.append(_line(item, free[0] if free else SERIES[len(lines) % len(SERIES)]))
+    return tuple(lines)
+
+
+def _own_colour(item: ScaleLike) -> str:
+    """Return the colour of the estimator that made a scale, empty where it has none."""
+    if not isinstance(item, ScaleEstimate) or item.name not in SCALE_ESTIMATORS:
+        return ""
+    return SCALE_ESTIMATORS[item.name].colour
 
 
 def _line(item: ScaleLike, colour: str) -> ScaleLine:

@@ -3,11 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exo2micro.errors import ParameterError
+from exo2micro.parameter import plain_word
 from exo2micro.registry import AutoRegisterMeta
 from exo2micro.subtraction.sampling import PairSample
 from exo2micro.verdict import Verdict
@@ -78,7 +80,7 @@ class ScaleEstimator(metaclass=AutoRegisterMeta):
     parameters : tuple of str
         Names of the run parameters that `estimate` and `label` take as keywords.
     colour : str
-        Colour of its line in figures (a Matplotlib colour).
+        Colour of its line in figures (a Matplotlib colour); empty: the next free one.
     order : int
         Place among the active estimators; the canonical one is 0 and comes first.
     """
@@ -90,13 +92,16 @@ class ScaleEstimator(metaclass=AutoRegisterMeta):
 
     name: ClassVar[str | None] = None
     parameters: ClassVar[tuple[str, ...]] = ()
-    colour: ClassVar[str] = "tab:gray"
+    colour: ClassVar[str] = ""
     order: ClassVar[int] = 100
 
     @classmethod
-    def is_active(cls, params: Mapping[str, Any]) -> bool:  # noqa: ARG003
-        """Return whether a run with these parameters makes a difference with this estimator."""
-        return False
+    def is_active(cls, params: Mapping[str, Any]) -> bool:
+        """Return whether a run with these parameters makes a difference with this estimator.
+
+        Unless a class says otherwise: where the parameter `extra_estimators` names it.
+        """
+        return cls.name in extra_estimators(params)
 
     @classmethod
     def label(cls, params: Mapping[str, Any]) -> str:  # noqa: ARG003
@@ -123,6 +128,55 @@ class ScaleEstimator(metaclass=AutoRegisterMeta):
 
 SCALE_ESTIMATORS = ScaleEstimator.__registry__
 """Every known estimator by name, those of plugins included; found on first use."""
+
+
+ALL_EXTRA: Final = "all"
+"""Value of `extra_estimators` that switches on every one that has no parameter of its own."""
+
+
+def extra_estimators(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names that the parameter `extra_estimators` switches on.
+
+    Its value is ``all`` or names of the family, joined, letters and digits only, as file names
+    can hold them: ``leastsquares``, ``robustregressionleastsquares``.
+
+    Raises
+    ------
+    ParameterError
+        If the value is neither.
+    """
+    word = params.get("extra_estimators")
+    if word is None:
+        return ()
+    keywords = {
+        plain_word(name): name for name, cls in SCALE_ESTIMATORS.items() if not _decides_itself(cls)
+    }
+    if word == ALL_EXTRA:
+        return tuple(keywords.values())
+    found = _joined(word, keywords)
+    if not found:
+        msg = (
+            f"extra_estimators must be {ALL_EXTRA}, off, or one or more of "
+            f"{', '.join(sorted(keywords.values()))}, got {word!r}"
+        )
+        raise ParameterError(msg)
+    return found
+
+
+def _decides_itself(cls: type[ScaleEstimator]) -> bool:
+    """Tell whether a class has its own rule for when it is active."""
+    before = cls.__mro__[: cls.__mro__.index(ScaleEstimator)]
+    return any("is_active" in vars(base) for base in before)
+
+
+def _joined(word: str, keywords: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names that a word is made of, empty if it is made of other things too."""
+    for keyword in sorted(keywords, key=len, reverse=True):
+        if word == keyword:
+            return (keywords[keyword],)
+        if word.startswith(keyword) and (rest := _joined(word[len(keyword) :], keywords)):
+            return (keywords[keyword], *rest)
+    return ()
 
 
 def active_estimators(params: Mapping[str, Any]) -> list[type[ScaleEstimator]]:

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 from subtraction_pairs import aligned_pair
 
-from exo2micro.errors import ScaleError
+from exo2micro.errors import ParameterError, ScaleError
 from exo2micro.raster.base import ArrayRaster, OffsetRaster
+from exo2micro.registry import unregister_class
 from exo2micro.subtraction.sampling import sample_pairs
-from exo2micro.subtraction.scale import SCALE_ESTIMATORS, active_estimators, estimate_scales
+from exo2micro.subtraction.scale import (
+    SCALE_ESTIMATORS,
+    ScaleEstimator,
+    active_estimators,
+    estimate_scales,
+)
 from exo2micro.verdict import Level
 
 
@@ -61,9 +67,7 @@ def test_offset_is_exactly_zero_without_pedestal_and_kept_with_one():
 
 
 def test_least_squares_follows_the_microbes_and_the_canonical_scale_does_not():
-    estimates = estimate_scales(
-        sample_of(pair()), {"extra_estimators": ("least_squares", "robust_regression")}
-    )
+    estimates = estimate_scales(sample_of(pair()), {"extra_estimators": "all"})
     assert list(estimates) == ["", "robust_regression", "least_squares"]
     assert estimates["least_squares"].scale > 1.03 * pair().scale
     assert estimates["least_squares"].verdict.level is Level.CHECK
@@ -122,9 +126,12 @@ def test_percentile_and_manual():
     assert scales[1] < pair().scale < scales[3]
 
 
-@pytest.mark.parametrize("params", [{"scale_percentile": 101}, {"manual_scale": 0.0}])
+@pytest.mark.parametrize(
+    "params",
+    [{"scale_percentile": 101}, {"manual_scale": 0.0}, {"extra_estimators": "leastsquare"}],
+)
 def test_parameters_out_of_range_are_named(params):
-    with pytest.raises(ScaleError, match=next(iter(params))):
+    with pytest.raises((ScaleError, ParameterError), match=next(iter(params))):
         estimate_scales(sample_of(pair()), params)
 
 
@@ -134,6 +141,27 @@ def test_family_finds_its_members_and_none_means_off():
     )
     active = active_estimators({"scale_percentile": None, "manual_scale": None})
     assert [cls.name for cls in active] == ["moffat"]
+
+
+def test_extra_estimators_are_chosen_by_their_joined_names():
+    active = active_estimators({"extra_estimators": "leastsquaresrobustregression"})
+    assert [cls.name for cls in active] == ["moffat", "robust_regression", "least_squares"]
+
+
+def test_a_class_made_at_run_time_can_be_switched_on():
+    class Halved(ScaleEstimator):
+        name = "halved"
+
+        def estimate(self, sample, **params):
+            return replace(estimate_scales(sample, {})[""], name="halved", label="halved")
+
+    try:
+        assert Halved not in active_estimators({"extra_estimators": "leastsquares"})
+        for value in ("halved", "all", "leastsquareshalved"):
+            assert Halved in active_estimators({"extra_estimators": value})
+        assert "halved" in estimate_scales(sample_of(pair()), {"extra_estimators": "halved"})
+    finally:
+        unregister_class(Halved)
 
 
 def test_unusable_pairs_are_refused_in_words():

@@ -1,6 +1,5 @@
 """The historical estimator: least squares through the origin, microbes and all."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,13 +15,8 @@ class LeastSquaresEstimator(ScaleEstimator):
     """``sum(post * pre) / sum(pre**2)`` over the sample; follows the microbes upward."""
 
     name = "least_squares"
-    colour: ClassVar[str] = "tab:brown"
+    colour: ClassVar[str] = "#E69F00"
     order: ClassVar[int] = 40
-
-    @classmethod
-    def is_active(cls, params: Mapping[str, Any]) -> bool:
-        """Return True if it is asked for."""
-        return cls.name in (params.get("extra_estimators") or ())
 
     def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401, ARG002
         """Return the slope; it is for comparison, so its verdict is never PASS."""

@@ -16,7 +16,7 @@ class ManualEstimator(ScaleEstimator):
 
     name = "manual"
     parameters: ClassVar[tuple[str, ...]] = ("manual_scale",)
-    colour: ClassVar[str] = "tab:blue"
+    colour: ClassVar[str] = "#CC79A7"
     order: ClassVar[int] = 20
 
     @classmethod

@@ -30,7 +30,7 @@ class MoffatEstimator(ScaleEstimator):
     """Centre of a Moffat profile fitted to ``log(post / pre)`` of background blocks."""
 
     name = "moffat"
-    colour: ClassVar[str] = "tab:red"
+    colour: ClassVar[str] = "#D55E00"
     order: ClassVar[int] = 0
 
     @classmethod

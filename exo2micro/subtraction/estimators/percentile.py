@@ -21,7 +21,7 @@ class PercentileEstimator(ScaleEstimator):
 
     name = "percentile"
     parameters: ClassVar[tuple[str, ...]] = ("scale_percentile",)
-    colour: ClassVar[str] = "tab:orange"
+    colour: ClassVar[str] = "#0072B2"
     order: ClassVar[int] = 10
 
     @classmethod

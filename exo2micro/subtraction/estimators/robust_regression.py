@@ -1,6 +1,5 @@
 """A robust line with intercept: post = scale * pre + offset, with errors in both."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,13 +19,8 @@ class RobustRegressionEstimator(ScaleEstimator):
     """
 
     name = "robust_regression"
-    colour: ClassVar[str] = "tab:green"
+    colour: ClassVar[str] = "#009E73"
     order: ClassVar[int] = 30
-
-    @classmethod
-    def is_active(cls, params: Mapping[str, Any]) -> bool:
-        """Return True if it is asked for."""
-        return cls.name in (params.get("extra_estimators") or ())
 
     def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401, ARG002
         """Fit the line to the background blocks."""
