@@ -8,6 +8,7 @@ from typing import Any
 
 from exo2micro.errors import RawPairingError
 from exo2micro.execution.machine import available_cores
+from exo2micro.execution.parameters import settings_from
 from exo2micro.pipeline import SampleDye
 from exo2micro.raw import discover_tasks
 from exo2micro.tables import Table
@@ -49,7 +50,7 @@ class BatchResults(list[dict[str, Any]]):
 def run_batch(
     samples: Sequence[str] | None = None,
     dyes: Sequence[str] | None = None,
-    parallel: bool = False,
+    parallel: bool | None = None,
     n_workers: int | None = None,
     params: Mapping[str, Any] | None = None,
     output_dir: str | os.PathLike[str] = "processed",
@@ -57,7 +58,7 @@ def run_batch(
     from_stage: int | None = None,
     to_stage: int | None = None,
     force: bool = False,
-    checkpoint_format: str = "tiff",
+    checkpoint_format: str | None = None,
     force_run: bool = False,
     *,
     keep_failed: bool = False,
@@ -69,12 +70,13 @@ def run_batch(
     ----------
     samples, dyes : sequence of str, optional
         What to run; by default every complete pair in `raw_dir`.
-    parallel : bool
-        Run pairs in joblib worker processes.
+    parallel : bool, optional
+        Run pairs in joblib worker processes; by default what the configuration files say, else no.
     n_workers : int, optional
-        Number of workers, by default one per core; the threads of each are divided accordingly.
+        Number of workers, by default what the configuration files say, else one per core; the
+        threads of each are divided accordingly.
     params : mapping, optional
-        Parameters for all pairs.
+        Parameters for all pairs, above the configuration files; see `SampleDye`.
     output_dir, raw_dir, from_stage, to_stage, force, checkpoint_format, force_run, keep_failed
         As for `SampleDye` and `SampleDye.run`.
     progress : callable, optional
@@ -98,14 +100,17 @@ def run_batch(
         wanted = f"samples {samples or 'all'}, dyes {dyes or 'all'}"
         msg = f"no complete pair for {wanted} in {raw_dir}; `exo2micro survey` lists what is there"
         raise RawPairingError(msg)
+    settings = settings_from(raw_dir, params, "batch", "run_batch(params)")
+    parallel = settings.option("parallel") if parallel is None else parallel
     cores = available_cores()
-    workers = max(1, min(n_workers or cores, len(tasks))) if parallel else 1
+    most = n_workers or settings.option("n_workers") or cores
+    workers = max(1, min(most, len(tasks))) if parallel else 1
     options: dict[str, Any] = {
         "output_dir": Path(output_dir),
         "raw_dir": Path(raw_dir),
         "checkpoint_format": checkpoint_format,
-        "threads": max(1, cores // workers),
-        "params": dict(params or {}),
+        "threads": settings.option("threads") or max(1, cores // workers),
+        "params": settings,
     }
     SampleDye(*tasks[0], **options)
     call = {

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.alignment.transform import Transform
-from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES, unknown_name_message
+from exo2micro.config import explain
+from exo2micro.defaults import STAGE_NAMES
 from exo2micro.errors import CheckpointError, ParameterError
 from exo2micro.execution.access import CheckpointAccess
 from exo2micro.execution.borrowing import PARAMETER as BORROW_FROM
 from exo2micro.execution.borrowing import lent_alignment, sibling_dye
+from exo2micro.execution.comparison import Comparison, compare_variants
 from exo2micro.execution.events import StageEvent
 from exo2micro.execution.hooks import hooks_of, stages_of
 from exo2micro.execution.machine import available_cores
-from exo2micro.execution.parameters import ParameterSet
+from exo2micro.execution.parameters import ParameterSet, settings_from, under_own_settings
 from exo2micro.execution.pictures import draw_stale, gallery_of
 from exo2micro.execution.plan import PlannedStage, Request
 from exo2micro.execution.preflight import preflight_check, require
@@ -27,7 +29,6 @@ from exo2micro.execution.raw_input import (
 )
 from exo2micro.execution.results import (
     canvas_transform,
-    comparison_row,
     debug_results,
     result_of,
     status_rows,
@@ -58,22 +59,26 @@ class SampleDye(CheckpointAccess):
         The pair; the raw files are sought in ``raw_dir/sample``.
     output_dir, raw_dir : path
         Folders of results and of raw files.
-    checkpoint_format : {'tiff', 'fits', 'both'}
-        Format of intermediate images; the difference is always written as both.
+    checkpoint_format : {'tiff', 'fits', 'both'}, optional
+        Format of intermediate images; the difference is always written as both. By default what
+        the configuration files say, else tiff.
     threads : int, optional
-        Threads to use, by default one per core up to eight. No result depends on it.
+        Threads to use, by default what the configuration files say, else one per core up to eight.
+        No result depends on it.
     loader : callable, optional
         ``loader(sample, dye, raw_dir=...)`` that returns ``post, pre`` as arrays or rasters.
     diagnostics : sequence, optional
         Further diagnostics: functions ``(post_im, pre_im, sample, dye, save_path=None) -> Figure``
         or `Diagnostic` instances.
     params : mapping, optional
-        Parameters as for `set_params`.
+        Parameters as for `set_params`; or a `exo2micro.config.Snapshot`, which holds as it is.
+        Else the configuration files are read, now and not again.
 
     Raises
     ------
     ParameterError
-        For a name that is no folder name, an unknown format or a wrong parameter.
+        For a name that is no folder name, an unknown format, a wrong parameter, or a configuration
+        file that says what is not allowed.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
@@ -88,13 +93,15 @@ class SampleDye(CheckpointAccess):
         dye: str,
         output_dir: str | os.PathLike[str] = "processed",
         raw_dir: str | os.PathLike[str] = "raw",
-        checkpoint_format: str = "tiff",
+        checkpoint_format: str | None = None,
         *,
         threads: int | None = None,
         loader: Callable[..., Any] | None = None,
         diagnostics: Sequence[Callable[..., Any] | Diagnostic] = (),
         params: Mapping[str, Any] | None = None,
     ) -> None:
+        settings = settings_from(raw_dir, params, "run", "SampleDye(params)")
+        checkpoint_format = checkpoint_format or str(settings.option("checkpoint_format"))
         if checkpoint_format not in (*EXTENSIONS, "both"):
             msg = f"checkpoint_format must be tiff, fits or both, got {checkpoint_format!r}"
             raise ParameterError(msg)
@@ -106,19 +113,18 @@ class SampleDye(CheckpointAccess):
         self.output_dir = Path(output_dir)
         self.raw_dir = Path(raw_dir)
         self.checkpoint_format = checkpoint_format
-        self.threads = threads or min(_MOST_THREADS, available_cores())
+        wanted = threads or settings.option("threads")
+        self.threads = wanted or min(_MOST_THREADS, available_cores())
         self._loader = loader
         self._store = CheckpointStore(PairPaths(self.output_dir, sample, dye))
         self._lock = FolderLock(self._store.paths.folder)
-        self._parameters = ParameterSet()
+        self._parameters = ParameterSet(settings)
         self._results: dict[str, Any] = {}
         self._pair: Any = None
         self._active: StageRunner | None = None
         self._diagnostics: list[Diagnostic] = []
         for diagnostic in diagnostics:
             self.add_diagnostic(diagnostic)
-        if params:
-            self.set_params(**params)
 
     def __repr__(self) -> str:
         changed = ", ".join(f"{n}={v!r}" for n, v in self.non_default_params().items())
@@ -133,20 +139,38 @@ class SampleDye(CheckpointAccess):
     def _params(self) -> dict[str, Value]:
         return self._parameters.values()
 
-    def set_params(self, **params: Any) -> None:  # noqa: ANN401
+    def set_params(self, *, stage: int | None = None, **params: Any) -> None:  # noqa: ANN401
         """Set parameters; on an error none is changed.
+
+        Parameters
+        ----------
+        stage : int, optional
+            Set them as parameters of this stage, above everything that is set without a stage.
+        params
+            Values by name; None is "off".
 
         Raises
         ------
         ParameterError
-            For an unknown name, a wrong type, a value out of range, or values that make no sense
-            together.
+            For an unknown name, a wrong type, a value out of range, values that make no sense
+            together, or a parameter that belongs to another stage.
         """
-        self._parameters.update(params, "set_params")
+        place = "set_params" if stage is None else f"set_params(stage={stage})"
+        self._parameters.update(params, place, stage)
 
     def reset_params(self) -> None:
-        """Set all parameters to their defaults."""
+        """Return to what the layers below this run say: batch, configuration files, defaults."""
         self._parameters.reset()
+
+    def explain_params(self, stage: int | None = None) -> Table:
+        """Return a table of all parameters: value, default, who set it, what that overrides.
+
+        Parameters
+        ----------
+        stage : int, optional
+            Only the parameters of this stage.
+        """
+        return explain(self._parameters.snapshot(), stage)
 
     def non_default_params(self, stage: int | None = None) -> dict[str, Value]:
         """Return the parameters that differ from their default, up to a stage if given."""
@@ -194,6 +218,7 @@ class SampleDye(CheckpointAccess):
         numbers = runner.numbers(to_stage)
         return runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
 
+    @under_own_settings
     def run(
         self,
         from_stage: int | None = None,
@@ -261,25 +286,32 @@ class SampleDye(CheckpointAccess):
         gallery = gallery_of(runner, self._diagnostics)
         return Table(status_rows(rows, runner.main_records(), gallery), title)
 
-    def compare(self, name: str, values: Sequence[Any]) -> Table:
-        """Run the pair with several values of one parameter and return a table.
+    def compare(self, name: str, values: Sequence[Any]) -> Comparison:
+        """Run the pair with several values of one parameter, side by side; see `sweep`."""
+        return self.sweep({name: values})
 
-        Results of other settings stay as they are; each value's files bear its suffix.
+    def sweep(self, grid: Mapping[str, Sequence[Any]]) -> Comparison:
+        """Run the pair with all combinations of several values.
+
+        Results of other settings stay as they are; each variant's files bear its suffix, and
+        variants share the checkpoints of all stages that their values do not concern.
 
         Parameters
         ----------
-        name : str
-            Parameter.
-        values : sequence
-            Its values.
+        grid : mapping
+            The values by parameter.
+
+        Returns
+        -------
+        Comparison
+            One row per variant, and the path of a contact sheet with all differences.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown name or a value that is not allowed; nothing is run then.
         """
-        if name not in PARAMETER_REGISTRY:
-            raise ParameterError(unknown_name_message(name, PARAMETER_REGISTRY))
-        rows = []
-        for value in values:
-            result = self._copy_with({name: value}).run()
-            rows.append(comparison_row(name, value, result))
-        return Table(rows, f"{self.sample} / {self.dye}: {name}")
+        return compare_variants(self, self._copy_with, grid)
 
     def transform(self) -> Transform:
         """Return the final mapping from post-canvas to pre-canvas points.
@@ -363,7 +395,7 @@ class SampleDye(CheckpointAccess):
         return rows
 
     def _new_runner(self, *, keep_failed: bool = False, deep: bool = False) -> StageRunner:
-        request = Request(self.params, self._parameters.sources(), keep_failed, deep)
+        request = Request(self.params, self._parameters.snapshot().sources(), keep_failed, deep)
         stages, code = stages_of(type(self), SampleDye, self._store, request)
         return StageRunner(
             store=self._store,
@@ -420,9 +452,9 @@ class SampleDye(CheckpointAccess):
             threads=self.threads,
             loader=self._loader,
             diagnostics=self._diagnostics,
+            params=self._parameters.snapshot(),
         )
-        other._parameters = self._parameters.copy()
-        other.set_params(**changes)
+        other._parameters.override(changes, "variant")
         return other
 
 

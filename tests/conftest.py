@@ -8,6 +8,14 @@ from small_pair import DYE, SAMPLE, SPEC, Project
 from exo2micro.synthetic import write_pair
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_user_file(tmp_path_factory):
+    """Keep the configuration of whoever runs the tests out of them, in child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXO2MICRO_CONFIG_DIR", str(tmp_path_factory.mktemp("no_user_file")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory) -> Project:
     """Raw files that no test may change."""

@@ -18,6 +18,7 @@ LAYERS = (
     ("parameter",),
     ("defaults",),
     ("suffix",),
+    ("config",),
     ("raster",),
     ("synthetic",),
     ("raw",),

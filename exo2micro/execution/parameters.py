@@ -1,55 +1,106 @@
-"""The parameters of one run and who set them."""
+"""The parameters of one run: what the layers below say, and what was set on the run itself."""
 
-from collections.abc import Mapping
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
-from exo2micro.defaults import DEFAULTS, PARAMETER_REGISTRY, validate_params
+from exo2micro.config import Layer, Snapshot, config_context, resolve_config, resolve_layers
+from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.parameter import Value
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class ParameterSet:
-    """Values of all parameters; a parameter registered later joins with its default."""
+    """The settings of one run, which may be changed; `snapshot` gives them frozen.
 
-    def __init__(self) -> None:
-        self._set: dict[str, Value] = {}
-        self._sources: dict[str, str] = {}
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The settings to start from.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def snapshot(self) -> Snapshot:
+        """Return all effective settings, frozen."""
+        return self._snapshot
 
     def values(self) -> dict[str, Value]:
-        """Return all effective values in registry order."""
-        return {name: self._set.get(name, DEFAULTS[name]) for name in PARAMETER_REGISTRY}
+        """Return all effective parameters in registry order."""
+        return dict(self._snapshot)
 
-    def sources(self) -> dict[str, str]:
-        """Return who set each value that somebody set."""
-        return dict(self._sources)
-
-    def update(self, changes: Mapping[str, object], source: str) -> None:
-        """Set values; on an error none is changed.
+    def update(self, changes: Mapping[str, object], place: str, stage: int | None = None) -> None:
+        """Set parameters of the run, or of one stage of it; on an error none is changed.
 
         Raises
         ------
         ParameterError
-            For an unknown name, a wrong type, a value out of range, or values that make no sense
-            together.
+            For an unknown name, a wrong type, a value out of range, values that make no sense
+            together, or a parameter of another stage.
         """
-        validated = validate_params(changes, self.values())
-        self._set |= {name: validated[name] for name in changes}
-        self._sources |= dict.fromkeys(changes, source)
+        kind = "run" if stage is None else "stage"
+        new = changes if isinstance(changes, Layer) else Layer.of(kind, changes, place, stage=stage)
+        same = [layer for layer in self._snapshot.layers if layer.kind == new.kind]
+        others = [layer for layer in self._snapshot.layers if layer.kind != new.kind]
+        merged = same[-1].updated(new) if same else new
+        self._snapshot = resolve_layers((*others, *same[:-1], merged))
 
     def reset(self) -> None:
-        """Return to the defaults."""
-        self._set.clear()
-        self._sources.clear()
+        """Return to what the layers below the run say."""
+        self._snapshot = resolve_layers(self._snapshot.below("run"))
 
-    def copy(self) -> "ParameterSet":
-        """Return an independent copy."""
-        other = ParameterSet()
-        other._set, other._sources = dict(self._set), dict(self._sources)
-        return other
+    def override(self, changes: Mapping[str, object], place: str) -> None:
+        """Set parameters above everything that is set, as variants of a run need them."""
+        self.update(Layer.of("stage", changes, place), place)
 
     def non_default(self, stage: int | None = None) -> dict[str, Value]:
         """Return the values that differ from their default, up to a stage if given."""
         return {
             name: value
             for name, value in self.values().items()
-            if value != PARAMETER_REGISTRY[name].default
-            and (stage is None or PARAMETER_REGISTRY[name].stage <= stage)
+            if (row := PARAMETER_REGISTRY.get(name)) is None
+            or (value != row.default and (stage is None or row.stage <= stage))
         }
+
+
+def settings_from(
+    raw_dir: str | os.PathLike[str],
+    params: Mapping[str, Any] | None,
+    kind: str,
+    place: str,
+) -> Snapshot:
+    """Return the settings of a run or batch.
+
+    Parameters
+    ----------
+    raw_dir : path
+        Folder of raw files; the project file lies beside it.
+    params : mapping, optional
+        Plain values, a `Layer` that says where they come from, or a `Snapshot`, which holds as it
+        is: nothing is read then.
+    kind, place : str
+        Layer and origin of plain values.
+
+    Raises
+    ------
+    ParameterError
+        If a file or a value is not allowed.
+    """
+    if isinstance(params, Snapshot):
+        return params
+    layer = params if isinstance(params, Layer) else Layer.of(kind, params or {}, place)
+    return resolve_config(raw_dir, layer)
+
+
+def under_own_settings(method: Method) -> Method:
+    """Let lazy configurations resolve through a runner's own settings while a method works."""
+
+    @functools.wraps(method)
+    def inner(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        with config_context(self._parameters.snapshot()):
+            return method(self, *args, **kwargs)
+
+    return cast("Method", inner)

@@ -7,7 +7,6 @@ from typing import Any
 from exo2micro.alignment.transform import Transform
 from exo2micro.execution.plan import PlannedStage
 from exo2micro.execution.runner import StageRunner
-from exo2micro.parameter import Value
 from exo2micro.plotting.base import PairView
 from exo2micro.plotting.gallery import Gallery
 from exo2micro.raster.record import Record
@@ -81,19 +80,6 @@ def canvas_transform(record: Record) -> Transform:
     """Return a record's transform between canvas coordinates."""
     row, col = record.facts["offset"]
     return Transform.from_dict(record.transform or {}).shifted(col, row)
-
-
-def comparison_row(name: str, value: Value, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row of a comparison: a parameter's value and what came of it."""
-    return {
-        name: value,
-        "status": result["status"],
-        "scale_estimate": result["scale_estimate"],
-        "scale_interval": result["scale_interval"],
-        "residual_px": (result["certificate"] or {}).get("median_px"),
-        "background_sigma": result["background_sigma"],
-        "seconds": result["seconds"],
-    }
 
 
 def status_rows(

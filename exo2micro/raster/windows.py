@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +26,8 @@ def map_ordered(
     """Apply a function in threads and yield results in order, holding few at a time.
 
     At most ``threads + 1`` results exist at once, so memory stays bounded however long the
-    sequence is. The order of the results never depends on timing.
+    sequence is. The order of the results never depends on timing. Context variables are as in the
+    thread that asks.
     """
     if threads <= 1:
         yield from map(function, items)
@@ -34,7 +36,7 @@ def map_ordered(
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
+                pending.append(pool.submit(copy_context().run, function, item))
                 if len(pending) > threads:
                     yield pending.popleft().result()
             while pending:

@@ -1,0 +1,113 @@
+"""What a configuration may hold: the parameters, and the options of batches and of output.
+
+Options change no result, so they stand in no file name; otherwise they are described as parameters
+are: by a row with type, bounds and default.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES, unknown_name_message
+from exo2micro.errors import ParameterError
+from exo2micro.parameter import Parameter
+
+OPTIONS: dict[str, dict[str, Parameter]] = {
+    "batch": {
+        "parallel": Parameter(False, "par", 1, "Work on several pairs at once."),
+        "n_workers": Parameter(
+            None,
+            "nw",
+            1,
+            "How many pairs at once; off means one per core.",
+            kind=int,
+            bounds=(1, 10_000),
+        ),
+    },
+    "output": {
+        "checkpoint_format": Parameter(
+            "tiff",
+            "cf",
+            1,
+            "Format of the aligned images; the difference is always written as TIFF and FITS.",
+            choices=("tiff", "fits", "both"),
+        ),
+        "threads": Parameter(
+            None,
+            "th",
+            1,
+            "Threads of one run; off means one per core up to eight. No result depends on it.",
+            kind=int,
+            bounds=(1, 1024),
+        ),
+    },
+}
+"""Table of a file -> option -> row. Abbreviation and stage of these rows are not used."""
+
+_AFTER_DIFFERENCE = 4
+
+
+def option_section(name: str) -> str | None:
+    """Return the table in which an option stands, None if it is no option."""
+    return next((section for section, rows in OPTIONS.items() if name in rows), None)
+
+
+def row_of(name: str) -> Parameter:
+    """Return the row of a parameter or option.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of this name, with the nearest ones.
+    """
+    if name in PARAMETER_REGISTRY:
+        return PARAMETER_REGISTRY[name]
+    section = option_section(name)
+    if section is None:
+        raise ParameterError(unknown_name(name))
+    return OPTIONS[section][name]
+
+
+def all_rows() -> Iterator[tuple[str, Parameter]]:
+    """Yield name and row of every parameter and every option."""
+    yield from PARAMETER_REGISTRY.items()
+    for rows in OPTIONS.values():
+        yield from rows.items()
+
+
+def detection_rows() -> dict[str, Parameter]:
+    """Return the parameters of the stages after the difference."""
+    return {n: row for n, row in PARAMETER_REGISTRY.items() if row.stage > _AFTER_DIFFERENCE}
+
+
+def unknown_name(name: str, known: Iterable[str] = ()) -> str:
+    """Return what to say to an unknown name; an abbreviation is answered with its parameter.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    known : iterable of str, optional
+        Names that are allowed in its place; by default those of all parameters.
+    """
+    for full, row in PARAMETER_REGISTRY.items():
+        if name.lower() == row.abbreviation:
+            return f"{name!r} is the abbreviation in file names; the parameter is {full}"
+    return unknown_name_message(name, known or PARAMETER_REGISTRY)
+
+
+def refuse_other_stage(name: str, stage: int) -> None:
+    """Raise unless a parameter belongs to a stage.
+
+    Raises
+    ------
+    ParameterError
+        With the stage to which it belongs.
+    """
+    if name not in PARAMETER_REGISTRY:
+        raise ParameterError(unknown_name(name))
+    own = PARAMETER_REGISTRY[name].stage
+    if own != stage:
+        msg = (
+            f"{name} belongs to stage {own} ({STAGE_NAMES.get(own, 'not loaded')}), "
+            f"not to stage {stage}; set it there"
+        )
+        raise ParameterError(msg)
