@@ -33,7 +33,7 @@ def diagnostic(
     full_resolution : bool
         Whether it gets the images as they are, not overviews of at most 4 Mpx.
     """
-    return _marked(function, "diagnostic", {"caption": caption, "full_resolution": full_resolution})
+    return _apply(function, "diagnostic", {"caption": caption, "full_resolution": full_resolution})
 
 
 @overload
@@ -57,7 +57,7 @@ def scale_estimator(
     function : callable, optional
         The function, where the decorator stands without parentheses.
     """
-    return _marked(function, "scale_estimator", {})
+    return _apply(function, "scale_estimator", {})
 
 
 def reader(*, suffixes: Sequence[str], priority: int = 0) -> Callable[[Function], Function]:
@@ -72,12 +72,19 @@ def reader(*, suffixes: Sequence[str], priority: int = 0) -> Callable[[Function]
     priority : int
         Rank among the readers for the same suffix; those of the package are below 0.
     """
-    return _marked(None, "reader", {"suffixes": tuple(suffixes), "priority": priority})
+    return _marker("reader", {"suffixes": tuple(suffixes), "priority": priority})
 
 
-def _marked(function: Function | None, kind: str, options: dict[str, object]) -> Any:  # noqa: ANN401 - the function or a decorator, as the overloads say
+def _apply(
+    function: Function | None, kind: str, options: dict[str, object]
+) -> Function | Callable[[Function], Function]:
+    mark = _marker(kind, options)
+    return mark if function is None else mark(function)
+
+
+def _marker(kind: str, options: dict[str, object]) -> Callable[[Function], Function]:
     def mark(target: Function) -> Function:
         vars(target).update(custom_kind=kind, **options)
         return target
 
-    return mark if function is None else mark(function)
+    return mark
