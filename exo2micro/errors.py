@@ -125,3 +125,7 @@ class IsolationError(CustomFunctionError, RuntimeError):
 
 class CustomStageError(CustomFunctionError, RuntimeError):
     """A custom function failed as an extra stage, or returned what cannot be used as an image."""
+
+
+class DetectionError(Exo2microError, ValueError):
+    """A difference cannot be searched for objects: empty, not to be trusted, not a difference."""

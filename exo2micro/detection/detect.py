@@ -1,0 +1,165 @@
+"""Detection over a whole difference, window by window."""
+
+from collections.abc import Iterator
+from functools import partial
+from math import exp, pi
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from exo2micro.detection.detections import Detections, SearchFacts
+from exo2micro.detection.difference import Difference
+from exo2micro.detection.labels import LabelStore
+from exo2micro.detection.mesh import CELL_PX, Mesh, measure_mesh
+from exo2micro.detection.search import Bright, Found, search_window
+from exo2micro.detection.significance import MatchedFilter, calibrated
+from exo2micro.errors import ParameterError
+from exo2micro.raster.base import Raster
+from exo2micro.raster.windows import map_ordered, row_bands
+
+THRESHOLD: Final = 5.0
+WIDTH_PX: Final = 1.5
+WINDOW_PX: Final = 1024
+BRIGHT_QUANTILE: Final = 0.95
+"""Part of the background that is darker than what the column ``bright_overlap`` calls bright."""
+
+_BRIGHT_CELLS: Final = 256
+
+
+def detect(
+    difference: Difference,
+    *,
+    threshold: float = THRESHOLD,
+    width_px: float = WIDTH_PX,
+    background: Raster | None = None,
+    window_px: int = WINDOW_PX,
+    threads: int = 1,
+    scratch: Path | None = None,
+) -> Detections:
+    """Find the objects that stand out of a difference.
+
+    The difference is filtered with a Gaussian as wide as a microbe, weighted by the noise of each
+    pixel; an object is a peak of at least `threshold` standard deviations of the filtered
+    background. Touching objects are parted along the valleys between their peaks.
+
+    Parameters
+    ----------
+    difference : Difference
+        As `open_difference` returns it.
+    threshold : float, optional
+        Least significance, standard deviations of the filtered background, at least 3.
+    width_px : float, optional
+        Standard deviation of the Gaussian, px: the point-spread function widened by the microbe's
+        own size. Being off by 30 % costs 4 % of significance.
+    background : Raster, optional
+        Brightness before staining on the same canvas, for the column ``bright_overlap``.
+    window_px : int, optional
+        Side of the windows, px; no result depends on it.
+    threads : int, optional
+        Windows in work at once; no result depends on it.
+    scratch : Path, optional
+        Folder on a disk with room for 4 bytes per pixel of the canvas; if given, the label image is
+        kept.
+
+    Returns
+    -------
+    Detections
+        The objects, what was searched, and how many false ones to expect.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is out of range.
+    DetectionError
+        If the difference holds nothing that can be searched.
+    """
+    _check(threshold, width_px, window_px)
+    mesh = measure_mesh(difference, threads)
+    filtered, calibration = calibrated(MatchedFilter(difference, mesh, width_px))
+    bright = None if background is None else _bright(background, mesh)
+    search = partial(_search, filtered, threshold, bright)
+    labels = LabelStore(difference.shape, scratch) if scratch is not None else None
+    found = []
+    for part in map_ordered(search, _windows(difference.shape, window_px), threads):
+        if labels is not None:
+            labels.add(part)
+        found.append((part.columns, part.negatives, part.pixels, part.cut))
+    columns, negatives, pixels, cut = zip(*found, strict=True)
+    together = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    order = np.lexsort((together.pop("col"), together.pop("row")))
+    if labels is not None:
+        labels.sort(order)
+    facts = SearchFacts(
+        threshold=threshold,
+        width_px=width_px,
+        noise_source=difference.noise_source,
+        noise_factor=calibration.scatter,
+        pixels=sum(pixels),
+        expected_false=sum(pixels) * false_rate(threshold, calibration.roughness),
+        negatives=sum(negatives),
+        cut=sum(cut),
+        level_range=(float(mesh.level.min()), float(mesh.level.max())),
+        bright_level=bright.level if bright else None,
+    )
+    return Detections({n: v[order] for n, v in together.items()}, facts, difference, labels)
+
+
+def false_rate(threshold: float, roughness: float) -> float:
+    """Return the peaks above a threshold to expect per pixel of smooth Gaussian noise.
+
+    Parameters
+    ----------
+    threshold : float
+        Standard deviations.
+    roughness : float
+        Variance of the slope of the noise at unit variance, px^-2.
+
+    References
+    ----------
+    Worsley et al. 1992, J. Cereb. Blood Flow Metab. 12, 900; Adler 1981, The Geometry of Random
+    Fields: the expected Euler characteristic of the set above a high threshold.
+    """
+    return float(roughness * (2 * pi) ** -1.5 * threshold * exp(-0.5 * threshold**2))
+
+
+def _search(
+    filtered: MatchedFilter,
+    threshold: float,
+    bright: Bright | None,
+    window: tuple[slice, slice],
+) -> Found:
+    return search_window(filtered, *window, threshold, bright)
+
+
+def _windows(shape: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
+    for rows in row_bands(shape[0], side):
+        for cols in row_bands(shape[1], side):
+            yield rows, cols
+
+
+def _bright(background: Raster, mesh: Mesh) -> Bright:
+    """Return where the background is among its brightest, judged on cells that hold data."""
+    cells = np.argwhere(mesh.measured)
+    numbers = np.linspace(0, len(cells) - 1, min(_BRIGHT_CELLS, len(cells))).astype(int)
+    ny, nx = background.shape
+    values = [
+        background.read(
+            slice(y * CELL_PX, min((y + 1) * CELL_PX, ny)),
+            slice(x * CELL_PX, min((x + 1) * CELL_PX, nx)),
+        )
+        for y, x in cells[numbers].tolist()
+    ]
+    flat = np.concatenate([v.ravel() for v in values])
+    return Bright(background, float(np.quantile(flat, BRIGHT_QUANTILE)))
+
+
+def _check(threshold: float, width_px: float, window_px: int) -> None:
+    for name, value, low, high in (
+        ("threshold", threshold, 3.0, 100.0),
+        ("width_px", width_px, 0.5, 20.0),
+        ("window_px", window_px, 64, 8192),
+    ):
+        if not low <= value <= high:
+            msg = f"{name} must be a number from {low:g} to {high:g}, got {value!r}"
+            raise ParameterError(msg)

@@ -1,0 +1,183 @@
+"""A difference as detection sees it: pixels, noise, data quality and where it lies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exo2micro._typing import FloatImage, Mask
+from exo2micro.errors import DetectionError
+from exo2micro.raster.base import Raster
+from exo2micro.raster.fits_planes import FitsPlanes, open_fits_planes
+from exo2micro.subtraction.quality import NO_DATA
+
+_DIFFERENCE_STAGE = 4
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """One window of a difference.
+
+    Attributes
+    ----------
+    data : numpy.ndarray of float32
+        Counts; 0 where there is no data.
+    noise : numpy.ndarray of float32 or None
+        Standard deviation in counts; None if the difference does not tell it.
+    flags : numpy.ndarray of uint8
+        DQ bits; 0 where the difference has no such plane.
+    has_data : numpy.ndarray of bool
+        Where the difference has a value.
+    """
+
+    data: FloatImage
+    noise: FloatImage | None
+    flags: NDArray[np.uint8]
+    has_data: Mask
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference image with what is known about it.
+
+    Attributes
+    ----------
+    data : Raster
+        Counts, shape ``(ny, nx)``.
+    noise : Raster or None
+        Standard deviation of each pixel, counts.
+    quality : Raster or None
+        Bits of `exo2micro.subtraction.quality.DQ`. Without it, pixels that are not finite and,
+        in images of floats, pixels that are exactly 0 have no data.
+    offset : tuple of float
+        ``(x, y)`` of the first post-stain pixel on the canvas.
+    pixel_size_um : tuple of float or None
+        ``(x, y)`` in micrometres.
+    verdict, reason : str
+        PASS, CHECK or FAIL and why; empty if unknown.
+    provenance : mapping
+        What the table's metadata repeat: sample, dye, scale, file.
+    """
+
+    data: Raster
+    noise: Raster | None = None
+    quality: Raster | None = None
+    offset: tuple[float, float] = (0.0, 0.0)
+    pixel_size_um: tuple[float, float] | None = None
+    verdict: str = ""
+    reason: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Canvas ``(ny, nx)``."""
+        return self.data.shape
+
+    @property
+    def noise_source(self) -> str:
+        """Where the noise of a pixel comes from, in words."""
+        if self.noise is not None:
+            return "propagated by the subtraction (plane ERR)"
+        return "estimated from the scatter around each place, since the file has no plane ERR"
+
+    def read(self, rows: slice, cols: slice) -> Pixels:
+        """Return the window ``[rows, cols]``."""
+        raw = self.data.read(rows, cols)
+        data = raw.astype(np.float32)
+        has_data = np.isfinite(data)
+        if self.quality is not None:
+            flags = self.quality.read(rows, cols).astype(np.uint8)
+            has_data &= (flags & np.uint8(NO_DATA)) == 0
+        else:
+            flags = np.zeros(data.shape, np.uint8)
+            if raw.dtype.kind == "f":
+                has_data &= raw != 0
+        noise = None
+        if self.noise is not None:
+            noise = self.noise.read(rows, cols).astype(np.float32)
+            has_data &= np.isfinite(noise) & (noise > 0)
+        data[~has_data] = 0
+        return Pixels(data, noise, flags, has_data)
+
+
+def open_difference(path: str | Path, *, accept_failed: bool = False) -> Difference:
+    """Open a difference in FITS for detection; it is read by window later.
+
+    Files of exo2micro bring noise (ERR) and data quality (DQ) with them. Any other FITS file
+    whose first image is a 2-D difference will do: its noise is then estimated.
+
+    Parameters
+    ----------
+    path : str or Path
+        FITS file.
+    accept_failed : bool, optional
+        Open a difference whose verdict is FAIL all the same.
+
+    Returns
+    -------
+    Difference
+        With windows in native byte order and without the pixels that have no data.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged or holds no 2-D image.
+    DetectionError
+        If it is another image of exo2micro, or its verdict is FAIL.
+    """
+    planes = open_fits_planes(Path(path))
+    header = planes.header
+    stage = header.get("STAGE")
+    if _is_own(header) and stage != _DIFFERENCE_STAGE:
+        msg = f"{path} is an image of stage {stage}, not a difference; give the 04_difference file"
+        raise DetectionError(msg)
+    verdict = str(header.get("VERDICT", ""))
+    refuse_failed(verdict, str(header.get("REASON", "")), str(path), accept_failed=accept_failed)
+    return Difference(
+        data=planes.data,
+        noise=planes.extensions.get("ERR"),
+        quality=planes.extensions.get("DQ"),
+        offset=_offset(header),
+        pixel_size_um=_pixel_size(header),
+        verdict=verdict,
+        reason=str(header.get("REASON", "")),
+        provenance=_provenance(planes),
+    )
+
+
+def refuse_failed(verdict: str, reason: str, name: str, *, accept_failed: bool) -> None:
+    """Raise DetectionError for a verdict FAIL unless it is accepted."""
+    if verdict == "FAIL" and not accept_failed:
+        msg = (
+            f"{name} is not to be trusted (FAIL: {reason or 'no reason given'}), so that objects "
+            "in it may be no microbes; repair the cause, or ask for it with accept_failed"
+        )
+        raise DetectionError(msg)
+
+
+def _is_own(header: Mapping[str, Any]) -> bool:
+    return str(header.get("CREATOR", "")).startswith("exo2micro")
+
+
+def _offset(header: Mapping[str, Any]) -> tuple[float, float]:
+    """Return where the first post-stain pixel lies; (0, 0) in files of others."""
+    if header.get("WCSNAME") != "POST-STAIN":
+        return 0.0, 0.0
+    return float(header["CRPIX1"]) - 1, float(header["CRPIX2"]) - 1
+
+
+def _pixel_size(header: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the pixel size in um if the linear coordinates have that unit."""
+    if any(str(header.get(f"CUNIT{n}", "")).strip() != "um" for n in (1, 2)):
+        return None
+    size = abs(float(header.get("CDELT1", 0))), abs(float(header.get("CDELT2", 0)))
+    return size if min(size) > 0 else None
+
+
+def _provenance(planes: FitsPlanes) -> dict[str, Any]:
+    keys = ("SAMPLE", "DYE", "SCALE", "SCALEK", "OFFSET", "CREATOR", "SHAPOST", "SHAPRE")
+    found = {key.lower(): planes.header[key] for key in keys if key in planes.header}
+    return {"file": planes.path.name, **found}
