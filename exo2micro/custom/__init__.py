@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         register_function,
     )
     from exo2micro.custom.memory import get_default_template, get_template_for_memory_type
+    from exo2micro.custom.names import check_name
     from exo2micro.custom.signals import functions_changed
     from exo2micro.custom.store import CustomFunctionInfo
     from exo2micro.custom.templates import get_template_for_kind
@@ -39,6 +40,7 @@ _HOMES = {
     "FunctionParameter": "custom.function",
     "ValidationError": "errors",
     "ValidationResult": "custom.validation",
+    "check_name": "custom.names",
     "default_manager": "custom.manager",
     "diagnostic": "custom.decorators",
     "functions_changed": "custom.signals",
@@ -64,6 +66,7 @@ __all__ = [
     "FunctionParameter",
     "ValidationError",
     "ValidationResult",
+    "check_name",
     "default_manager",
     "diagnostic",
     "functions_changed",

@@ -192,6 +192,11 @@ class FunctionLibrary:
         objects = [_object_info(n, f) for n, f in self._session.objects.items() if ":" not in n]
         return sorted([*stored, *unsaved, *objects], key=lambda info: info.name)
 
+    def broken_files(self) -> dict[str, str]:
+        """Return why a file of the store is left out, by its name without ending."""
+        self.refresh()
+        return dict(self._snapshot.broken)
+
     def load_all_custom_functions(self) -> int:
         """Execute all functions of the store and return how many can be used.
 

@@ -11,7 +11,7 @@ from exo2micro.custom.declaration import read_source
 from exo2micro.custom.function import CustomFunction
 from exo2micro.custom.isolation import Limits, isolated
 from exo2micro.custom.library import BACKEND, FunctionLibrary, kind_of
-from exo2micro.custom.names import check_form, check_new, unknown
+from exo2micro.custom.names import check_form, check_name, unknown
 from exo2micro.custom.store import FunctionVersion, store_folder
 from exo2micro.custom.validation import ValidationResult, validate_code
 from exo2micro.errors import CustomFunctionError
@@ -148,7 +148,7 @@ class CustomFunctionManager(FunctionLibrary):
             return f"{backend}:{name}"
         self.refresh()
         with self._mutex:
-            check_new(name, kind_of(func), self._known())
+            check_name(name, kind_of(func), self._known())
             if name in self._snapshot.functions or name in self._session.unsaved:
                 msg = f"there is a custom function {name!r} with a source; remove it first"
                 raise CustomFunctionError(msg)
@@ -278,7 +278,7 @@ class CustomFunctionManager(FunctionLibrary):
     def _check_names(self, functions: Sequence[CustomFunction]) -> None:
         known = {*self._known(), *self._snapshot.broken, *(f.name for f in functions)}
         for function in functions:
-            check_new(function.name, function.kind, known)
+            check_name(function.name, function.kind, known)
 
     def _refuse_saved(self, functions: Sequence[CustomFunction]) -> None:
         for function in functions:

@@ -42,7 +42,7 @@ def check_form(name: str) -> None:
     raise CustomFunctionError(msg)
 
 
-def check_new(name: str, kind: str, known: Iterable[str]) -> None:
+def check_name(name: str, kind: str, known: Iterable[str] = ()) -> None:
     """Refuse a name that cannot be given to a new function.
 
     Parameters

@@ -6,7 +6,7 @@ from typing import Final
 
 from exo2micro.custom.declaration import Declaration, Source
 from exo2micro.custom.function import literal
-from exo2micro.custom.names import check_new
+from exo2micro.custom.names import check_name
 from exo2micro.errors import CustomFunctionError, ValidationError
 
 _ARRAY_ANNOTATIONS: Final = ("np.ndarray", "numpy.ndarray", "ndarray", "NDArray")
@@ -68,7 +68,7 @@ def _defined_twice(source: Source) -> Errors:
 
 def _name(declaration: Declaration) -> Errors:
     try:
-        check_new(declaration.name, declaration.kind.name, ())
+        check_name(declaration.name, declaration.kind.name)
     except CustomFunctionError as error:
         yield declaration.source.error(declaration.node, str(error))
 

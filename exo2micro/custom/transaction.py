@@ -10,6 +10,7 @@ from typing import Final
 from exo2micro.raster.atomic import (
     explain_os_errors,
     make_folder,
+    remove_leftovers,
     sync_folder,
     write_text_atomically,
 )
@@ -59,6 +60,7 @@ def change_files(folder: Path, changes: Mapping[str, str | None]) -> None:
 
 def recover(folder: Path) -> None:
     """Complete a change that was published, drop one that was not; the lock is held."""
+    remove_leftovers(folder)
     journal = folder / JOURNAL
     if journal.exists():
         with explain_os_errors(journal, "read"):
@@ -77,7 +79,8 @@ def _stage(folder: Path, prefix: str, changes: Mapping[str, str | None]) -> Step
         if staged is not None and text is not None:
             _write(staging / staged, text)
         steps.append({"path": path, "staged": staged})
-    sync_folder(staging)
+    with explain_os_errors(staging, "write"):
+        sync_folder(staging)
     return steps
 
 
@@ -106,9 +109,10 @@ def _finish(folder: Path, steps: Iterable[Mapping[str, str | None]]) -> None:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     staged.replace(target)
         parents |= {target.parent} if target.parent.exists() else set()
-    for parent in parents:
-        sync_folder(parent)
-    (folder / JOURNAL).unlink()
+    with explain_os_errors(folder, "write"):
+        for parent in parents:
+            sync_folder(parent)
+        (folder / JOURNAL).unlink()
     shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
