@@ -393,5 +393,35 @@ _register(
             "Also subtract with the scales of these further estimators: their names, or all.",
             {"kind": str, "normalise": plain_word},
         ),
+        "planes": (
+            "all",
+            "pl",
+            "Extensions of the difference in FITS: all, or dq (quality without error and SNR).",
+            {"choices": ("all", "dq")},
+        ),
+        "gain_post": (
+            None,
+            "gpo",
+            "Shot-noise variance per count of post; off measures it in the images.",
+            {"bounds": (0, 1e6), "unit": "counts"},
+        ),
+        "gain_pre": (
+            None,
+            "gpr",
+            "Shot-noise variance per count of pre; off measures it in the images.",
+            {"bounds": (0, 1e6), "unit": "counts"},
+        ),
+        "read_noise_post": (
+            None,
+            "rpo",
+            "Read noise of post; off measures it in the images.",
+            {"bounds": (0, 1e6), "unit": "counts"},
+        ),
+        "read_noise_pre": (
+            None,
+            "rpr",
+            "Read noise of pre; off measures it in the images.",
+            {"bounds": (0, 1e6), "unit": "counts"},
+        ),
     },
 )

@@ -1,26 +1,35 @@
 """Stage 4: estimate the brightness scale and subtract."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
-from exo2micro._typing import Image
 from exo2micro.alignment.transform import Transform
 from exo2micro.parameter import Value
 from exo2micro.raster.checkpoint import Product
-from exo2micro.raster.fits_tiles import PlaneSpec
 from exo2micro.raster.header import Card
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
-from exo2micro.stages.frames import CanvasValidity, post_window
+from exo2micro.stages.difference_planes import (
+    DifferenceSource,
+    describe_noise,
+    noise_cards,
+    plane_specs,
+)
+from exo2micro.stages.frames import CanvasValidity, low_confidence, post_window
+from exo2micro.subtraction.confidence import registration_error
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
-from exo2micro.subtraction.quality import DQ, header_cards
-from exo2micro.subtraction.sampling import sample_pairs
+from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
+from exo2micro.subtraction.noise_estimate import GivenNoise, NoiseEstimate, estimate_noise
+from exo2micro.subtraction.sampling import PairSample, sample_pairs
 from exo2micro.subtraction.scale import ScaleEstimate, active_estimators, estimate_scales
 from exo2micro.subtraction.tally import DifferenceTally
 from exo2micro.verdict import Verdict
+
+Z_95 = 1.959963984540054
+"""Half-width of a 95 % interval over the standard error."""
 
 
 class DifferenceStage(Stage):
@@ -29,6 +38,7 @@ class DifferenceStage(Stage):
     number = 4
     stage_name = "difference"
     title = "scale and difference"
+    revision = 2
     reads = ((1, "post"), (3, "pre"))
     both_formats = True
     withheld_on_fail = True
@@ -50,6 +60,7 @@ class DifferenceStage(Stage):
             post_window=post_window(facts),
             saturation_post=_saturation(facts, "post"),
             saturation_pre=_saturation(facts, "pre"),
+            low_confidence=low_confidence(alignment),
         )
         sample = sample_pairs(
             post,
@@ -61,39 +72,28 @@ class DifferenceStage(Stage):
             threads=inputs.threads,
         )
         estimates = estimate_scales(sample, inputs.params)
-        products = tuple(
-            _product(
-                DifferenceRaster(
-                    post, pre, scale=scale.scale, offset=scale.offset, quality=quality
-                ),
-                label,
-                scale,
-            )
-            for label, scale in estimates.items()
-        )
         canonical = next(iter(estimates.values()))
+        subtract = partial(
+            DifferenceRaster, post, pre, quality=quality, resampling=valid.noise_factor
+        )
+        metrics: dict[str, Any] = {"scales": [describe_estimate(e) for e in estimates.values()]}
+        messages, noise = canonical.messages, None
+        if inputs.params["planes"] == "all":
+            plain = subtract(scale=canonical.scale, offset=canonical.offset)
+            found = _estimate_noise(plain, sample, canonical, inputs)
+            metrics["noise"] = describe_noise(found)
+            messages, noise = (*messages, *found.messages), found.noise
+        products = tuple(
+            _product(subtract(scale=e.scale, offset=e.offset, noise=_noise_of(noise, e)), label, e)
+            for label, e in estimates.items()
+        )
         return StageOutput(
             products,
             transform=alignment.transform,
-            metrics={"scales": [describe_estimate(e) for e in estimates.values()]},
+            metrics=metrics,
             verdict=Verdict.worst([alignment.verdict, *(e.verdict for e in estimates.values())]),
-            messages=canonical.messages,
+            messages=messages,
         )
-
-
-class DifferenceSource:
-    """A difference and its data quality as one source of planes."""
-
-    def __init__(self, difference: DifferenceRaster, window: tuple[slice, slice]) -> None:
-        self.shape = difference.shape
-        self.dtype = difference.dtype
-        self.extent = window
-        self._difference = difference
-
-    def read_planes(self, rows: slice, cols: slice) -> Mapping[str, Image]:
-        """Return the window of ``data`` and ``DQ``."""
-        data, quality = self._difference.read_with_quality(rows, cols)
-        return {"data": data, "DQ": quality}
 
 
 def describe_estimate(estimate: ScaleEstimate) -> dict[str, Any]:
@@ -123,12 +123,52 @@ def estimate_from(description: Mapping[str, Any]) -> ScaleEstimate:
     )
 
 
+def _estimate_noise(
+    difference: DifferenceRaster,
+    sample: PairSample,
+    estimate: ScaleEstimate,
+    inputs: StageInputs,
+) -> NoiseEstimate:
+    """Measure the noise of the canonical difference."""
+    levels = inputs.facts["saturation"]
+    post, pre = (
+        CameraNoise(
+            0.0,
+            0.0,
+            pedestal=getattr(sample.pedestal, role),
+            rounding=0.0 if levels[role] is None else ROUNDING_VARIANCE,
+        )
+        for role in ("post", "pre")
+    )
+    start = DifferenceNoise(
+        post,
+        pre,
+        offset_error=sample.pedestal.error,
+        registration_px=registration_error(inputs.upstream(3).metrics.get("certificate")),
+    )
+    given = tuple(
+        GivenNoise(*(_number(inputs.params[f"{name}_{role}"]) for name in ("gain", "read_noise")))
+        for role in ("post", "pre")
+    )
+    return estimate_noise(
+        difference,
+        replace(start, scale_error=estimate.half_width / Z_95),
+        (given[0], given[1]),
+        threads=inputs.threads,
+    )
+
+
+def _noise_of(noise: DifferenceNoise | None, estimate: ScaleEstimate) -> DifferenceNoise | None:
+    """Return the noise with the error of a scale."""
+    return replace(noise, scale_error=estimate.half_width / Z_95) if noise else None
+
+
+def _number(value: Value) -> float | None:
+    return None if value is None else float(value)
+
+
 def _product(difference: DifferenceRaster, label: str, estimate: ScaleEstimate) -> Product:
     tally = DifferenceTally(difference.shape[0] * difference.shape[1])
-    window = difference.quality.post_window or (
-        slice(0, difference.shape[0]),
-        slice(0, difference.shape[1]),
-    )
     cards: dict[str, Card] = {
         "SCALE": (estimate.scale, "brightness ratio post/pre of the background"),
         "SCALEK": (label or estimate.name, "how the scale was found"),
@@ -136,16 +176,14 @@ def _product(difference: DifferenceRaster, label: str, estimate: ScaleEstimate) 
         "SCALEHI": (estimate.interval[1], "upper end of the scale's 95 % interval"),
         "OFFSET": (estimate.offset, "counts subtracted beside scale * pre"),
     }
-    quality_cards = fits.Header()
-    for keyword, value, text in header_cards():
-        quality_cards[keyword] = (value, text)
-    plane = PlaneSpec("DQ", np.dtype(np.uint8), int(DQ.BORDER), quality_cards)
+    if difference.noise is not None:
+        cards |= noise_cards(difference.noise)
     return Product(
         "difference",
-        DifferenceSource(difference, window),
+        DifferenceSource(difference),
         label=label,
         cards=cards,
-        planes=(plane,),
+        planes=plane_specs(with_noise=difference.noise is not None),
         sinks=(lambda band: tally.add(band.planes),),
         summary=lambda: {"statistics": tally.summary()},
     )

@@ -6,15 +6,18 @@ from typing import Any
 import numpy as np
 
 from exo2micro._typing import FloatImage, Image, Mask
+from exo2micro.alignment.preview import PreviewRaster
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.raster.base import OffsetRaster, Raster, window_overlap
 from exo2micro.raster.checkpoint import Product
+from exo2micro.raster.record import Record
 from exo2micro.raster.stream import RasterSource
 from exo2micro.stages.base import StageInputs
+from exo2micro.subtraction.confidence import LowConfidence
 
-QUANTUM = 1 / 64
-"""Step of resampled integer images in counts: its noise, 0.005 counts, is far below any other."""
+QUANTUM = 1 / 16
+"""Step of resampled integer images in counts: it adds 1/256 of the variance of the raw rounding."""
 
 
 def raw_frames(inputs: StageInputs) -> tuple[Raster, Raster]:
@@ -27,17 +30,26 @@ def raw_frames(inputs: StageInputs) -> tuple[Raster, Raster]:
     return post, pre
 
 
-def aligned_product(inputs: StageInputs, transform: Transform, name: str = "pre") -> Product:
+def aligned_product(inputs: StageInputs, transform: Transform) -> Product:
     """Return the pre-stain image seen through a transform, on the canvas, where post lies."""
     _, pre = raw_frames(inputs)
-    facts = inputs.facts
-    warped: Raster = WarpedRaster(pre, transform, tuple(facts["post_shape"]))
+    warped: Raster = WarpedRaster(pre, transform, tuple(inputs.facts["post_shape"]))
     cards = {}
     if pre.dtype.kind in "ui":
         warped = QuantisedRaster(warped)
         cards["QUANTUM"] = (QUANTUM, "step of the pixel values in counts")
-    canvas = OffsetRaster(warped, tuple(facts["canvas_shape"]), tuple(facts["offset"]))
-    return Product(name, RasterSource(canvas), cards=cards)
+    return Product("pre", RasterSource(_on_canvas(warped, inputs.facts)), cards=cards)
+
+
+def preview_product(inputs: StageInputs, transform: Transform, name: str = "pre") -> Product:
+    """Return the same for looking at, where the transform is right to about a pixel."""
+    _, pre = raw_frames(inputs)
+    seen = PreviewRaster(pre, transform, tuple(inputs.facts["post_shape"]))
+    return Product(name, RasterSource(_on_canvas(seen, inputs.facts)))
+
+
+def _on_canvas(raster: Raster, facts: Mapping[str, Any]) -> Raster:
+    return OffsetRaster(raster, tuple(facts["canvas_shape"]), tuple(facts["offset"]))
 
 
 def post_window(facts: Mapping[str, Any]) -> tuple[slice, slice]:
@@ -45,6 +57,21 @@ def post_window(facts: Mapping[str, Any]) -> tuple[slice, slice]:
     row, col = facts["offset"]
     ny, nx = facts["post_shape"]
     return slice(row, row + ny), slice(col, col + nx)
+
+
+def low_confidence(alignment: Record) -> LowConfidence | None:
+    """Return where on the canvas an alignment is not certified; None if nothing is known."""
+    certificate = alignment.metrics.get("certificate")
+    if certificate is None:
+        return None
+    row, col = alignment.facts["offset"]
+    positions, residuals = (
+        np.asarray(certificate[name], np.float64).reshape(-1, 2)
+        for name in ("positions", "residuals")
+    )
+    precisions = np.asarray(certificate["precisions"], np.float64)
+    shape = tuple(alignment.facts["canvas_shape"])
+    return LowConfidence(positions + np.array([col, row]), residuals, precisions, shape)
 
 
 class QuantisedRaster(Raster):
@@ -82,13 +109,26 @@ class CanvasValidity:
     def __call__(self, rows: slice, cols: slice) -> Mask:
         """Return the mask in a canvas window."""
         mask = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
-        (into_y, from_y), (into_x, from_x) = (
-            window_overlap(part, full.start, full.stop - full.start)
-            for part, full in zip((rows, cols), self._window, strict=True)
-        )
+        (into_y, from_y), (into_x, from_x) = self._overlap(rows, cols)
         if into_y.stop > into_y.start and into_x.stop > into_x.start:
             mask[into_y, into_x] = self._warped.read_validity(from_y, from_x)
         return mask
+
+    def noise_factor(self, rows: slice, cols: slice) -> FloatImage:
+        """Return how resampling changed the variance of pre's noise, in a canvas window."""
+        factor = np.ones((rows.stop - rows.start, cols.stop - cols.start), np.float32)
+        (into_y, from_y), (into_x, from_x) = self._overlap(rows, cols)
+        if into_y.stop > into_y.start and into_x.stop > into_x.start:
+            factor[into_y, into_x] = self._warped.read_noise_factor(from_y, from_x)
+        return factor
+
+    def _overlap(self, rows: slice, cols: slice) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return where a canvas window meets the post image: in the window and in the image."""
+        y, x = (
+            window_overlap(part, full.start, full.stop - full.start)
+            for part, full in zip((rows, cols), self._window, strict=True)
+        )
+        return y, x
 
 
 class _Extent(Raster):

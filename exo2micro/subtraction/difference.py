@@ -1,8 +1,8 @@
-"""The difference image ``post - scale * pre - offset`` and its data quality, by window."""
+"""The difference ``post - scale * pre - offset``, its error and its data quality, by window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -11,11 +11,24 @@ from numpy.typing import NDArray
 from exo2micro._typing import FloatImage, Image, Mask
 from exo2micro.errors import ScaleError
 from exo2micro.raster.base import Raster
+from exo2micro.subtraction.noise import HALO_PX, DifferenceNoise
 from exo2micro.subtraction.quality import DQ
 
 QualityImage = NDArray[np.uint8]
+Window = tuple[slice, slice]
+WindowFactor = Callable[[slice, slice], FloatImage]
 WindowMask = Raster | Callable[[slice, slice], Mask] | None
 """A bool mask by window: a raster, a function ``(rows, cols) -> mask``, or None."""
+
+DEBRIS_BOX_PX: Final = 21
+DEBRIS_PIXELS: Final = 100
+"""A disc of 11 px; the largest microbes of the synthetic pairs saturate over 60 px each."""
+
+DEBRIS_HALO_PX: Final = 12
+"""Reaches to where stray light of debris, four times the full scale at its centre, ends."""
+
+MARGIN_PX: Final = DEBRIS_BOX_PX // 2 + DEBRIS_HALO_PX
+"""Pixels read around a window, so that flags and errors never depend on the windowing."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,10 @@ class DifferenceRaster(Raster):
         Finite; scale > 0.
     quality : QualitySources
         What decides about missing and doubtful pixels.
+    noise : DifferenceNoise, optional
+        Gives the planes ``ERR`` and ``SNR``.
+    resampling : callable, optional
+        ``(rows, cols) -> factor`` by which the interpolation changed the variance of pre; None: 1.
 
     Raises
     ------
@@ -72,6 +89,8 @@ class DifferenceRaster(Raster):
         scale: float,
         offset: float = 0.0,
         quality: QualitySources | None = None,
+        noise: DifferenceNoise | None = None,
+        resampling: WindowFactor | None = None,
     ) -> None:
         if post.shape != pre.shape:
             msg = f"post and aligned pre must share one canvas, got {post.shape} and {pre.shape}"
@@ -87,6 +106,8 @@ class DifferenceRaster(Raster):
         self.scale = float(scale)
         self.offset = float(offset)
         self.quality = quality or QualitySources()
+        self.noise = noise
+        self.resampling = resampling
         self.shape = post.shape
         self.dtype = np.dtype(np.float32)
         self._levels = (
@@ -100,78 +121,95 @@ class DifferenceRaster(Raster):
 
     def read_with_quality(self, rows: slice, cols: slice) -> tuple[FloatImage, QualityImage]:
         """Return the difference and its DQ flags in the window, each ``(n_rows, n_cols)``."""
-        shape = (rows.stop - rows.start, cols.stop - cols.start)
-        difference = np.zeros(shape, np.float32)
-        flags = np.full(shape, DQ.BORDER, np.uint8)
-        inner = self._inner(rows, cols)
-        if inner is None:
-            return difference, flags
-        inner_rows, inner_cols = inner
-        place = (
-            slice(inner_rows.start - rows.start, inner_rows.stop - rows.start),
-            slice(inner_cols.start - cols.start, inner_cols.stop - cols.start),
-        )
-        difference[place], flags[place] = self._compute(inner_rows, inner_cols)
-        return difference, flags
+        planes = self._compute(self._load(rows, cols), rows, cols, with_noise=False)
+        return planes["data"], planes["DQ"]
+
+    def read_planes(self, rows: slice, cols: slice) -> dict[str, Image]:
+        """Return ``data`` and ``DQ`` and, where the noise is known, ``ERR`` and ``SNR``."""
+        return self._compute(self._load(rows, cols), rows, cols, with_noise=True)
+
+    def read_tiles(
+        self, rows: slice, cols: slice, width: int
+    ) -> Iterator[tuple[slice, dict[str, Image]]]:
+        """Yield columns and planes of the window in tiles of some width, read only once."""
+        loaded = self._load(rows, cols)
+        for start in range(cols.start, cols.stop, width):
+            part = slice(start, min(start + width, cols.stop))
+            yield part, self._compute(loaded, rows, part, with_noise=True)
 
     def quality_raster(self) -> "QualityRaster":
         """Return the DQ plane as a raster of uint8."""
         return QualityRaster(self)
 
-    def _inner(self, rows: slice, cols: slice) -> tuple[slice, slice] | None:
-        """Return the part of the window that the post image covers, None if there is none."""
-        window = self.quality.post_window
-        if window is None:
-            return rows, cols
-        inner = tuple(
-            slice(max(a.start, b.start), min(a.stop, b.stop))
-            for a, b in zip((rows, cols), window, strict=True)
-        )
-        if any(part.start >= part.stop for part in inner):
+    def _load(self, rows: slice, cols: slice) -> "_Loaded | None":
+        """Read the window with a margin; None where the post image does not reach it."""
+        limits = self.quality.post_window or (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        if any(_common(a, b) is None for a, b in zip((rows, cols), limits, strict=True)):
             return None
-        return inner[0], inner[1]
-
-    def _compute(self, rows: slice, cols: slice) -> tuple[FloatImage, QualityImage]:
-        """Return difference and flags of a window inside the post image."""
-        margin = self.quality.saturation_margin_px
-        limits = self._inner(slice(0, self.shape[0]), slice(0, self.shape[1]))
-        assert limits is not None
-        wide = tuple(
-            slice(max(part.start - margin, limit.start), min(part.stop + margin, limit.stop))
-            for part, limit in zip((rows, cols), limits, strict=True)
-        )
-        core = tuple(
-            slice(part.start - outer.start, part.stop - outer.start)
-            for part, outer in zip((rows, cols), wide, strict=True)
-        )
-        post = self.post.read(*wide)
-        pre = self.pre.read(*wide)
-        valid = read_mask(self.quality.valid, wide[0], wide[1])
+        window = _widened((rows, cols), MARGIN_PX, limits)
+        post, pre = self.post.read(*window), self.pre.read(*window)
         finite = np.isfinite(pre) & np.isfinite(post) if pre.dtype.kind == "f" else None
-        has_data = _both(valid, finite)
-        flags = self._flags(post, pre, has_data, core, (rows, cols))
-        result = post[core].astype(np.float32)
-        result -= np.float32(self.scale) * pre[core].astype(np.float32, copy=False)
-        if self.offset:
-            result -= np.float32(self.offset)
-        if has_data is not None:
-            result[~has_data[core]] = 0.0
-        return result, flags
+        has_data = _both(read_mask(self.quality.valid, *window), finite)
+        return _Loaded(window, limits, post, pre, has_data)
 
-    def _flags(
-        self,
-        post: Image,
-        pre: Image,
-        has_data: Mask | None,
-        core: tuple[slice, ...],
-        window: tuple[slice, slice],
-    ) -> QualityImage:
-        """Return the DQ flags of a window; `post`, `pre`, `has_data` extend beyond it."""
-        flags = np.zeros(post[core].shape, np.uint8)
-        saturated = saturated_mask(post, pre, self._levels, has_data)
+    def _compute(
+        self, loaded: "_Loaded | None", rows: slice, cols: slice, *, with_noise: bool
+    ) -> dict[str, Image]:
+        """Return the planes of a window from what was loaded; background where there is none."""
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        names = ("data", "ERR", "SNR") if with_noise and self.noise is not None else ("data",)
+        planes: dict[str, Image] = {name: np.zeros(shape, np.float32) for name in names}
+        planes["DQ"] = np.full(shape, DQ.BORDER, np.uint8)
+        if loaded is None:
+            return planes
+        y, x = (_common(a, b) for a, b in zip((rows, cols), loaded.limits, strict=True))
+        if y is None or x is None:
+            return planes
+        place = _within((y, x), (rows, cols))
+        scaled, near = self._scaled_pre(loaded, (y, x))
+        has_data = None if loaded.has_data is None else loaded.has_data[loaded.place((y, x))]
+        data = loaded.post[loaded.place((y, x))] - scaled[_within((y, x), near)]
+        if self.offset:
+            data -= np.float32(self.offset)
+        planes["DQ"][place] = self._flags(loaded, (y, x), has_data)
+        if has_data is not None:
+            data[~has_data] = 0.0
+        planes["data"][place] = data
+        if with_noise and self.noise is not None:
+            error = self._error(self.noise, scaled, loaded, near)[_within((y, x), near)]
+            if has_data is not None:
+                error[~has_data] = 0.0
+            planes["ERR"][place] = error
+            np.divide(data, error, out=planes["SNR"][place], where=error > 0)
+        return planes
+
+    def _scaled_pre(self, loaded: "_Loaded", window: Window) -> tuple[FloatImage, Window]:
+        """Return ``scale * pre`` a little beyond the window, and how far it reaches."""
+        near = _widened(window, HALO_PX, loaded.limits)
+        pre = loaded.pre[loaded.place(near)].astype(np.float32, copy=False)
+        return pre * np.float32(self.scale), near
+
+    def _error(
+        self, noise: DifferenceNoise, scaled: FloatImage, loaded: "_Loaded", near: Window
+    ) -> FloatImage:
+        """Return the error of the difference in the window of the scaled pre."""
+        has_data = None if loaded.has_data is None else loaded.has_data[loaded.place(near)]
+        factor = 1.0 if self.resampling is None else self.resampling(*near)
+        background = scaled + np.float32(self.offset)
+        return noise.error(background, self.scale, self.offset, factor, has_data)
+
+    def _flags(self, loaded: "_Loaded", window: Window, has_data: Mask | None) -> QualityImage:
+        """Return the DQ flags of a window inside the post image."""
+        core = loaded.place(window)
+        flags = np.zeros(loaded.post[core].shape, np.uint8)
+        wide = _widened(window, MARGIN_PX, loaded.limits)
+        part, inner = loaded.place(wide), _within(window, wide)
+        known = None if loaded.has_data is None else loaded.has_data[part]
+        saturated = saturated_mask(loaded.post[part], loaded.pre[part], self._levels, known)
         if saturated is not None:
             margin = self.quality.saturation_margin_px
-            flags[dilate(saturated, margin)[core]] |= np.uint8(DQ.SATURATED)
+            flags[dilate(saturated, margin)[inner]] |= np.uint8(DQ.SATURATED)
+            flags[debris_mask(saturated)[inner]] |= np.uint8(DQ.DEBRIS)
         for mask, bit in (
             (self.quality.debris, DQ.DEBRIS),
             (self.quality.low_confidence, DQ.LOW_CONFIDENCE),
@@ -180,8 +218,23 @@ class DifferenceRaster(Raster):
             if found is not None:
                 flags[found] |= np.uint8(bit)
         if has_data is not None:
-            flags[~has_data[core]] = np.uint8(DQ.NO_OVERLAP)
+            flags[~has_data] = np.uint8(DQ.NO_OVERLAP)
         return flags
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """Pixels of a window, a margin included."""
+
+    window: Window
+    limits: Window
+    post: Image
+    pre: Image
+    has_data: Mask | None
+
+    def place(self, window: Window) -> Window:
+        """Return where a window lies in the arrays."""
+        return _within(window, self.window)
 
 
 class QualityRaster(Raster):
@@ -232,6 +285,23 @@ def dilate(mask: Mask, radius: int) -> Mask:
     return grown.view(np.bool_)
 
 
+def debris_mask(saturated: Mask) -> Mask:
+    """Return what saturates over a larger area than a microbe has, with its halo.
+
+    A saturated pixel counts as debris where at least `DEBRIS_PIXELS` in the box of side
+    `DEBRIS_BOX_PX` about it are saturated.
+    """
+    box = (DEBRIS_BOX_PX, DEBRIS_BOX_PX)
+    near = cv2.boxFilter(saturated.view(np.uint8), cv2.CV_32S, box, normalize=False)
+    core: Mask = saturated & (near >= DEBRIS_PIXELS)
+    if not core.any():
+        return core
+    size = 2 * DEBRIS_HALO_PX + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    grown: Image = cv2.dilate(core.view(np.uint8), kernel)
+    return grown.view(np.bool_)
+
+
 def read_mask(mask: WindowMask, rows: slice, cols: slice) -> Mask | None:
     """Return a mask in a window; None stands for a mask that was not given."""
     if mask is None:
@@ -244,3 +314,27 @@ def _both(first: Mask | None, second: Mask | None) -> Mask | None:
     if first is None or second is None:
         return second if first is None else first
     return first & second
+
+
+def _common(first: slice, second: slice) -> slice | None:
+    """Return what two slices share, None if that is nothing."""
+    start, stop = max(first.start, second.start), min(first.stop, second.stop)
+    return slice(start, stop) if start < stop else None
+
+
+def _widened(window: Window, margin: int, limits: Window) -> Window:
+    """Return a window grown by a margin within limits, cut to them."""
+    rows, cols = (
+        slice(max(part.start - margin, limit.start), min(part.stop + margin, limit.stop))
+        for part, limit in zip(window, limits, strict=True)
+    )
+    return rows, cols
+
+
+def _within(window: Window, outer: Window) -> Window:
+    """Return a window in the coordinates of an outer one."""
+    rows, cols = (
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(window, outer, strict=True)
+    )
+    return rows, cols

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import Image
+from exo2micro.raster.stream import Plane, pixels_of
 from exo2micro.subtraction.quality import DQ, NO_DATA
 
 _LINEAR_COUNTS = 0.01  # bins are this wide near zero ...
@@ -31,11 +32,11 @@ class DifferenceTally:
         self._counts = {"pixels": 0, "true_zeros": 0, "saturated": 0, "no_overlap": 0}
         self._range = (np.inf, -np.inf)
 
-    def add(self, planes: Mapping[str, Image]) -> None:
+    def add(self, planes: Mapping[str, Plane]) -> None:
         """Add the planes ``data`` and ``DQ`` of one band; an empty band has none."""
         if "data" not in planes:
             return
-        data, quality = planes["data"], planes["DQ"]
+        data, quality = pixels_of(planes["data"]), pixels_of(planes["DQ"])
         valid = (quality & NO_DATA) == 0
         count = int(np.count_nonzero(valid))
         self._counts["pixels"] += count

@@ -1,0 +1,336 @@
+"""Photon transfer: gain and read noise of both cameras from one aligned pair."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from exo2micro._typing import FloatImage, Mask
+from exo2micro.subtraction.difference import DifferenceRaster
+from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
+from exo2micro.subtraction.noise_windows import WINDOW_PX, NoiseWindows, read_noise_windows
+from exo2micro.subtraction.statistics import Vector
+
+BOX_PX: Final = 5
+"""Side of the box whose mean is taken out: removes most texture, keeps 96 % of white noise."""
+
+LEAST_BOX: Final = 0.6
+"""Smallest clean fraction of a box."""
+
+TEXTURE_SIGMA_PX: Final = 2.0
+TEXTURE_BOX_PX: Final = 7
+CLUSTER_PX: Final = 32
+"""Side of the squares over which errors are gathered: pixels within a box share noise."""
+
+LEAST_PIXELS: Final = 4000
+SYSTEMATIC: Final = 0.03
+"""Relative error of a gain beyond its scatter: what is left of microbes, texture and cuts."""
+
+DOUBTFUL: Final = 0.3
+"""Relative error of a gain from which the remark says so."""
+
+CUT_LOSS: Final = 0.996
+"""What the cut at `CLEAN_SIGMAS` leaves of the standard deviation of pure noise."""
+
+DEPARTURE: Final = 0.1
+"""Departure of the factor from 1 that the remark mentions."""
+
+ONE_SIGMA: Final = 0.6826894921370859
+
+
+@dataclass(frozen=True)
+class GivenNoise:
+    """What the user knows of a camera; None is estimated."""
+
+    gain: float | None = None
+    read_noise: float | None = None
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """The noise of a difference as measured, and how far it can be trusted.
+
+    Attributes
+    ----------
+    noise : DifferenceNoise
+        The model, its factor included.
+    goodness : float
+        0 (the model does not describe the scatter at all brightness levels) .. 1 (it does).
+    pixels : int
+        Clean pixels that were used.
+    messages : tuple of str
+        Doubts and fallbacks in words.
+    """
+
+    noise: DifferenceNoise
+    goodness: float
+    pixels: int
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Observations of ``variance * weight_of_it = gain * counts + floor`` of one camera."""
+
+    counts: Vector
+    product: Vector
+    share: Vector
+    weight: Vector
+    cluster: NDArray[np.intp]
+
+
+def estimate_noise(
+    difference: DifferenceRaster,
+    start: DifferenceNoise,
+    given: tuple[GivenNoise, GivenNoise] = (GivenNoise(), GivenNoise()),
+    *,
+    threads: int = 1,
+) -> NoiseEstimate:
+    """Measure the noise of post and of pre where there is background alone.
+
+    The noise of both images is independent, their texture is not. So the covariance of post with
+    the difference is the noise of post, and that of the scaled pre with the difference is minus
+    the noise of pre, whatever the texture. Both are fitted by lines in brightness (photon
+    transfer), and the whole is compared with the scatter of the clean background.
+
+    Parameters
+    ----------
+    difference : DifferenceRaster
+        Gives the pixels, by fixed windows.
+    start : DifferenceNoise
+        Its errors of scale, offset and registration and the pedestals of its cameras are kept.
+    given : tuple of GivenNoise
+        What is known of post and of pre.
+    threads : int
+        The result does not depend on it.
+
+    References
+    ----------
+    J. R. Janesick, "Photon Transfer", SPIE Press (2007).
+    """
+    windows = read_noise_windows(difference, threads=threads)
+    cameras = (start.post, start.pre)
+    is_known = all(g.gain is not None and g.read_noise is not None for g in given)
+    if windows is None or int(windows.clean.sum()) < LEAST_PIXELS:
+        return _unmeasured(start, given, windows, is_known=is_known)
+    messages: list[str] = []
+    if windows.clipped_fraction > 0.5:
+        messages.append(
+            f"{windows.clipped_fraction:.0%} of the pixels are clipped at zero counts; the noise "
+            "was measured on the others"
+        )
+    lines = _observations(windows, difference)
+    fitted = []
+    for line, camera, known, role in zip(lines, cameras, given, ("post", "pre"), strict=True):
+        result, doubts = _fit(line, camera, known, role)
+        fitted.append(result)
+        messages += doubts
+    noise = replace(start, post=fitted[0], pre=fitted[1], factor=1.0)
+    scatter, goodness = _scatter(windows, difference, noise)
+    factor = scatter / CUT_LOSS
+    if abs(factor - 1.0) > DEPARTURE:
+        messages.append(
+            f"the clean background scatters {factor:.2f} times as much as the noise model says; "
+            "the errors were multiplied by that factor"
+        )
+    return NoiseEstimate(
+        replace(noise, factor=factor), goodness, int(windows.clean.sum()), tuple(messages)
+    )
+
+
+def _unmeasured(
+    start: DifferenceNoise,
+    given: tuple[GivenNoise, GivenNoise],
+    windows: NoiseWindows | None,
+    *,
+    is_known: bool,
+) -> NoiseEstimate:
+    """Return the model from what is given, or from the raw scatter where too little is clean."""
+    pixels = 0 if windows is None else int(windows.clean.sum())
+    if is_known:
+        post, pre = (
+            _from_given(camera, known)
+            for camera, known in zip((start.post, start.pre), given, strict=True)
+        )
+        message = f"only {pixels} clean background pixels: the given noise could not be checked"
+        return NoiseEstimate(replace(start, post=post, pre=pre), 0.0, pixels, (message,))
+    spread = 0.0
+    if windows is not None:
+        seen = windows.difference[windows.clean] if pixels else windows.difference
+        spread = float(np.quantile(np.abs(seen), ONE_SIGMA))
+    floor = max(spread, np.sqrt(ROUNDING_VARIANCE)) ** 2
+    post = replace(start.post, gain=0.0, floor=floor, rounding=0.0)
+    pre = replace(start.pre, gain=0.0, floor=0.0, rounding=0.0)
+    message = (
+        f"only {pixels} clean background pixels: the noise could not be measured, the error is the "
+        "scatter of the whole difference; give gain and read noise of both images"
+    )
+    return NoiseEstimate(replace(start, post=post, pre=pre), 0.0, pixels, (message,))
+
+
+def _from_given(camera: CameraNoise, known: GivenNoise) -> CameraNoise:
+    """Return a camera of which gain and read noise are given."""
+    gain, read_noise = known.gain or 0.0, known.read_noise or 0.0
+    floor = read_noise**2 + camera.rounding - gain * camera.pedestal
+    return replace(camera, gain=gain, floor=floor, gain_error=0.0, floor_error=0.0)
+
+
+def _observations(windows: NoiseWindows, difference: DifferenceRaster) -> tuple[_Line, _Line]:
+    """Return products whose expectation is the variance of post, and that of pre."""
+    clean = windows.clean
+    scale, offset = difference.scale, difference.offset
+    residual, _ = _without_mean(windows.difference, clean)
+    scaled, count = _without_mean(windows.background, clean)
+    used = clean & (count >= LEAST_BOX * BOX_PX**2)
+    texture = _texture(windows.background, clean)[used]
+    spread = float(np.mean(np.square(residual[used])))
+    level = windows.level[used].astype(np.float64)
+    n = count[used].astype(np.float64)
+    from_post = (residual + scaled)[used].astype(np.float64) * residual[used]
+    from_pre = -(scaled[used].astype(np.float64) * residual[used])
+    typical = max(spread, 1e-12) * np.maximum(level, 0.1 * np.mean(np.abs(level)) + 1e-9)
+    typical /= max(float(np.mean(np.abs(level))), 1e-9)
+    weight = 1.0 / ((texture + typical) * typical)
+    cluster = _clusters(clean.shape)[used]
+    share = (windows.resampling[used] - 1.0 / n) * scale**2
+    return (
+        _Line(level, from_post, 1.0 - 1.0 / n, weight, cluster),
+        _Line((level - offset) / scale, from_pre, share, weight, cluster),
+    )
+
+
+def _without_mean(image: FloatImage, clean: Mask) -> tuple[FloatImage, FloatImage]:
+    """Return the image minus its mean over the clean pixels of a box, and their number."""
+    box = (BOX_PX, BOX_PX)
+    known = np.where(clean, image, np.float32(0))
+    count = cv2.boxFilter(clean.astype(np.float32), cv2.CV_32F, box, normalize=False)
+    total = cv2.boxFilter(known, cv2.CV_32F, box, normalize=False)
+    rest: FloatImage = known - total / np.maximum(count, np.float32(1))
+    return rest, count
+
+
+def _texture(background: FloatImage, clean: Mask) -> FloatImage:
+    """Return the variance of the background's texture; smoothed, it does not follow the noise."""
+    smooth = cv2.GaussianBlur(background, (0, 0), TEXTURE_SIGMA_PX)
+    box = (TEXTURE_BOX_PX, TEXTURE_BOX_PX)
+    rest = smooth - cv2.blur(smooth, box)
+    texture: FloatImage = 2.0 * cv2.blur(np.square(np.where(clean, rest, np.float32(0))), box)
+    return texture
+
+
+def _clusters(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Return the number of the square that each pixel of the stack lies in."""
+    rows = np.arange(shape[0]) // CLUSTER_PX
+    cols = np.arange(shape[1]) // CLUSTER_PX
+    numbers: NDArray[np.intp] = rows[:, None] * (WINDOW_PX // CLUSTER_PX) + cols
+    return numbers
+
+
+def _fit(
+    line: _Line, camera: CameraNoise, known: GivenNoise, role: str
+) -> tuple[CameraNoise, list[str]]:
+    """Fit gain and floor, with what is known or what physics demands held fixed."""
+    gain, read_noise = known.gain, known.read_noise
+    doubts: list[str] = []
+    result = _fit_free(line, camera, gain, read_noise)
+    if gain is None and result.gain < 0:
+        doubts.append(
+            f"no shot noise of {role} can be seen (the variance does not grow with brightness); "
+            "its noise is taken to be the same at every brightness"
+        )
+        gain = 0.0
+        result = _fit_free(line, camera, gain, read_noise)
+    if read_noise is None and result.floor + result.gain * camera.pedestal < camera.rounding:
+        read_noise = 0.0
+        result = _fit_free(line, camera, gain, read_noise)
+    if known.gain is None and result.gain_error > DOUBTFUL * result.gain > 0:
+        percent = 100.0 * result.gain_error / result.gain
+        doubts.append(
+            f"the gain of {role} is uncertain by {percent:.0f} %: the background has too small a "
+            "range of brightness"
+        )
+    at_middle = float(np.median(line.counts)) * result.gain + result.floor
+    if camera.rounding and at_middle < 3.0 * camera.rounding:
+        doubts.append(
+            f"the noise of {role} is hardly larger than the rounding to whole counts; its error "
+            "is not Gaussian"
+        )
+    return result, doubts
+
+
+def _fit_free(
+    line: _Line, camera: CameraNoise, gain: float | None, read_noise: float | None
+) -> CameraNoise:
+    """Return the weighted least-squares line; a number given is held fixed."""
+    if gain is not None and read_noise is not None:
+        return _from_given(camera, GivenNoise(gain, read_noise))
+    known, columns = np.zeros_like(line.counts), []
+    if gain is not None:
+        known = gain * line.counts
+        columns = [np.ones_like(line.counts)]
+    elif read_noise is not None:
+        known = np.full_like(line.counts, read_noise**2 + camera.rounding)
+        columns = [line.counts - camera.pedestal]
+    else:
+        columns = [line.counts, np.ones_like(line.counts)]
+    basis = np.stack(columns, axis=1) * line.share[:, None]
+    target = line.product - known * line.share
+    values, covariance = _least_squares(basis, target, line.weight, line.cluster)
+    errors = np.sqrt(np.diag(covariance))
+    if gain is not None:
+        return replace(camera, gain=gain, floor=values[0], floor_error=errors[0], gain_error=0.0)
+    gain_error = float(np.hypot(errors[0], SYSTEMATIC * values[0]))
+    if read_noise is not None:
+        floor = read_noise**2 + camera.rounding - values[0] * camera.pedestal
+        return replace(camera, gain=values[0], floor=floor, gain_error=gain_error, floor_error=0.0)
+    darkest = max(0.0, float(np.quantile(line.counts, 0.05)) - camera.pedestal)
+    floor_error = float(np.hypot(errors[1], SYSTEMATIC * values[0] * darkest))
+    return replace(
+        camera, gain=values[0], floor=values[1], gain_error=gain_error, floor_error=floor_error
+    )
+
+
+def _least_squares(
+    basis: NDArray[np.float64], target: Vector, weight: Vector, cluster: NDArray[np.intp]
+) -> tuple[list[float], NDArray[np.float64]]:
+    """Return coefficients and their covariance, from the scatter of clusters (sandwich)."""
+    weighted = basis * weight[:, None]
+    normal = np.linalg.pinv(np.einsum("ni,nj->ij", weighted, basis))
+    values = normal @ np.einsum("ni,n->i", weighted, target)
+    scores = weighted * (target - basis @ values)[:, None]
+    sums = np.stack([np.bincount(cluster, weights=column) for column in scores.T], axis=1)
+    return [float(v) for v in values], normal @ (sums.T @ sums) @ normal
+
+
+def _scatter(
+    windows: NoiseWindows, difference: DifferenceRaster, noise: DifferenceNoise
+) -> tuple[float, float]:
+    """Return the spread of the significance on clean background, and how even it is.
+
+    Evenness is 1 minus the largest departure of the spread at any of four levels of brightness
+    from the whole.
+    """
+    error = np.concatenate(
+        [
+            noise.error(part, difference.scale, difference.offset, factor)
+            for part, factor in zip(
+                np.split(windows.background, len(windows.background) // WINDOW_PX),
+                np.split(windows.resampling, len(windows.resampling) // WINDOW_PX),
+                strict=True,
+            )
+        ]
+    )
+    clean = windows.clean
+    size = np.abs(windows.difference[clean] / error[clean])
+    whole = float(np.quantile(size, ONE_SIGMA))
+    level = windows.level[clean]
+    quarter = np.searchsorted(np.quantile(level, [0.25, 0.5, 0.75]), level)
+    parts = [
+        float(np.quantile(size[quarter == number], ONE_SIGMA))
+        for number in range(4)
+        if (quarter == number).any()
+    ]
+    departure = max(abs(part / whole - 1.0) for part in parts) if whole > 0 else 1.0
+    return max(whole, 1e-3), max(0.0, 1.0 - departure)
