@@ -290,7 +290,11 @@ class SampleDye(CheckpointAccess):
         """Run the pair with several values of one parameter, side by side; see `sweep`."""
         return self.sweep({name: values})
 
-    def sweep(self, grid: Mapping[str, Sequence[Any]]) -> Comparison:
+    def sweep(
+        self,
+        grid: Mapping[str, Sequence[Any]],
+        progress: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> Comparison:
         """Run the pair with all combinations of several values.
 
         Results of other settings stay as they are; each variant's files bear its suffix, and
@@ -300,6 +304,8 @@ class SampleDye(CheckpointAccess):
         ----------
         grid : mapping
             The values by parameter.
+        progress : callable, optional
+            Called with each row of the table as it comes.
 
         Returns
         -------
@@ -311,7 +317,7 @@ class SampleDye(CheckpointAccess):
         ParameterError
             For an unknown name or a value that is not allowed; nothing is run then.
         """
-        return compare_variants(self, self._copy_with, grid)
+        return compare_variants(self, self._copy_with, grid, progress)
 
     def transform(self) -> Transform:
         """Return the final mapping from post-canvas to pre-canvas points.

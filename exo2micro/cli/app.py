@@ -14,7 +14,10 @@ from exo2micro.cli.options import QUIET, VERBOSE
 from exo2micro.cli.terminal import Terminal
 from exo2micro.errors import Exo2microError, ParameterError
 
-COMMANDS = ("demo", "survey", "check", "run", "batch", "status", "params", "explain")
+COMMANDS = (
+    *("demo", "survey", "check", "run", "batch", "sweep", "status"),
+    *("params", "config", "explain"),
+)
 """In the order of work; each lives in the module of its name and is imported when it is needed."""
 
 _EPILOG = """\b

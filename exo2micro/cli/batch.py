@@ -8,7 +8,7 @@ import click
 from exo2micro.cli import options
 from exo2micro.cli.exits import exit_code_of_batch
 from exo2micro.cli.terminal import Terminal
-from exo2micro.parameter import Value
+from exo2micro.config import Layer
 
 
 @click.command(
@@ -42,7 +42,7 @@ def batch(
     dyes: tuple[str, ...],
     parallel: bool,
     n_workers: int | None,
-    settings: dict[str, Value],
+    settings: Layer,
     **how: Any,  # noqa: ANN401
 ) -> int:
     """Run every complete pair of the raw folder, or a selection.
@@ -55,7 +55,7 @@ def batch(
     results = run_batch(
         samples or None,
         dyes or None,
-        parallel=parallel or n_workers is not None,
+        parallel=True if parallel or n_workers is not None else None,
         n_workers=n_workers,
         params=settings,
         progress=lambda result: terminal.say(line_of(result)),

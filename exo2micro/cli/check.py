@@ -10,8 +10,8 @@ import click
 from exo2micro.cli import options
 from exo2micro.cli.exits import ExitCode
 from exo2micro.cli.terminal import Terminal
+from exo2micro.config import Layer
 from exo2micro.errors import Exo2microError
-from exo2micro.parameter import Value
 
 if TYPE_CHECKING:
     from exo2micro.execution.plan import PlannedStage
@@ -91,8 +91,8 @@ def check(
     sample: str | None,
     dye: str | None,
     deep: bool,
-    settings: dict[str, Value],
-    checkpoint_format: str,
+    settings: Layer,
+    checkpoint_format: str | None,
     output_dir: Path,
     raw_dir: Path,
 ) -> int:

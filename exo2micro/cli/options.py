@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from exo2micro.cli.terminal import Terminal
-from exo2micro.defaults import PARAMETER_REGISTRY, unknown_name_message
+from exo2micro.config import Layer
+from exo2micro.config.options import unknown_name
+from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
 from exo2micro.parameter import Value
 
@@ -85,7 +87,7 @@ settings = click.option(
     "settings",
     metavar="NAME=VALUE",
     multiple=True,
-    callback=lambda _ctx, _param, texts: parse_settings(texts),
+    callback=lambda _ctx, _param, texts: Layer.of("run", parse_settings(texts), "--set"),
     help='Set a parameter; repeat for more. "off" is no value. `exo2micro params` lists them.',
 )
 stages = stacked(
@@ -107,14 +109,14 @@ checkpoint_format = click.option(
     "--format",
     "checkpoint_format",
     type=click.Choice(FORMATS),
-    default="tiff",
-    show_default=True,
-    help="Format of the aligned images; the difference is always written as TIFF and FITS.",
+    help="Format of the aligned images; by default what the configuration files say, else tiff. "
+    "The difference is always written as TIFF and FITS.",
 )
 threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads to use; by default one per core up to eight. No result depends on it.",
+    help="Threads to use; by default what the configuration files say, else one per core up to "
+    "eight. No result depends on it.",
 )
 
 
@@ -134,7 +136,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Value]:
             msg = f"expected NAME=VALUE, got {text!r}; for example --set boundary_width=20"
             raise click.BadParameter(msg)
         if name not in PARAMETER_REGISTRY:
-            raise click.BadParameter(_unknown(name))
+            raise click.BadParameter(unknown_name(name))
         row = PARAMETER_REGISTRY[name]
         try:
             values[name] = row.parse(value)
@@ -142,11 +144,3 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Value]:
             msg = f"{name} must be {row.rule}, got {value!r}"
             raise click.BadParameter(msg) from None
     return values
-
-
-def _unknown(name: str) -> str:
-    """Return what to say to an unknown name; an abbreviation is answered with its parameter."""
-    for full, row in PARAMETER_REGISTRY.items():
-        if name.lower() == row.abbreviation:
-            return f"{name!r} is the abbreviation in file names; the parameter is {full}"
-    return unknown_name_message(name, PARAMETER_REGISTRY)

@@ -1,12 +1,14 @@
 """``exo2micro params``: the table of all parameters, generated from the registry."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from exo2micro.cli import options
 from exo2micro.cli.terminal import Terminal
+from exo2micro.config import Layer, explain, resolve_config
 from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES
 from exo2micro.parameter import Parameter, Value
 
@@ -22,17 +24,34 @@ Examples:
   exo2micro params                    all parameters
   exo2micro params --stage 2          those of stage 2
   exo2micro params --json             for programs
+  exo2micro params --sources          what holds here, and who set it
   exo2micro run CD070 DAPI --set boundary_width=20 --set scale_percentile=50
 """
 )
 @click.option("--stage", type=click.IntRange(min=1), help="Only the parameters of this stage.")
 @click.option("--markdown", is_flag=True, help="Write the table as Markdown.")
+@click.option(
+    "--sources", is_flag=True, help="Show what holds, and who set it."
+)
+@options.settings
+@options.raw_dir
 @options.speaking()
-def params(terminal: Terminal, stage: int | None, markdown: bool) -> None:
+def params(
+    terminal: Terminal,
+    stage: int | None,
+    markdown: bool,
+    sources: bool,
+    settings: Layer,
+    raw_dir: Path,
+) -> None:
     """List all parameters with their defaults, allowed values and meaning.
 
     The short name stands in file names and, in upper case, in FITS headers.
     """
+    if sources:
+        table = explain(resolve_config(raw_dir, settings), stage)
+        terminal.result({"parameters": table.rows}, lambda: str(table))
+        return
     rows = {n: row for n, row in PARAMETER_REGISTRY.items() if stage in (None, row.stage)}
     if not rows:
         msg = f"stage {stage} has no parameters; the stages are {_stage_list()}"

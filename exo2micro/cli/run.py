@@ -10,7 +10,7 @@ from exo2micro.cli import options
 from exo2micro.cli.exits import exit_code_of
 from exo2micro.cli.progress import showing_stages
 from exo2micro.cli.terminal import Terminal
-from exo2micro.parameter import Value
+from exo2micro.config import Layer
 
 
 @click.command(
@@ -37,8 +37,8 @@ def run(
     terminal: Terminal,
     sample: str,
     dye: str,
-    settings: dict[str, Value],
-    checkpoint_format: str,
+    settings: Layer,
+    checkpoint_format: str | None,
     output_dir: Path,
     raw_dir: Path,
     threads: int | None,
@@ -58,8 +58,8 @@ def run(
         raw_dir=raw_dir,
         checkpoint_format=checkpoint_format,
         threads=threads,
+        params=settings,
     )
-    pair.set_params(**settings)
     with showing_stages(terminal) as progress:
         result = pair.run(**how, progress=progress)
     terminal.result(result, lambda: summary_of(result))

@@ -6,7 +6,7 @@ import click
 
 from exo2micro.cli import options
 from exo2micro.cli.terminal import Terminal
-from exo2micro.parameter import Value
+from exo2micro.config import Layer
 
 
 @click.command(
@@ -25,7 +25,7 @@ def status(
     terminal: Terminal,
     sample: str,
     dye: str,
-    settings: dict[str, Value],
+    settings: Layer,
     output_dir: Path,
     raw_dir: Path,
 ) -> None:
@@ -35,8 +35,7 @@ def status(
     """
     from exo2micro import SampleDye
 
-    pair = SampleDye(sample, dye, output_dir=output_dir, raw_dir=raw_dir)
-    pair.set_params(**settings)
+    pair = SampleDye(sample, dye, output_dir=output_dir, raw_dir=raw_dir, params=settings)
     table = pair.status()
     document = {"sample": sample, "dye": dye, "params": pair.params, "stages": table.rows}
     terminal.result(document, lambda: str(table))

@@ -140,6 +140,7 @@ def compare_variants(
     run: Any,  # noqa: ANN401
     make: Callable[[Mapping[str, Value]], Any],
     grid: Mapping[str, Sequence[Any]],
+    progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Comparison:
     """Run all combinations of values and return their table and contact sheet.
 
@@ -151,6 +152,8 @@ def compare_variants(
         Returns a variant of it with some parameters changed.
     grid : mapping
         The values by parameter.
+    progress : callable, optional
+        Called with each row as it comes.
 
     Raises
     ------
@@ -166,7 +169,11 @@ def compare_variants(
     combinations = itertools.product(*grid.values())
     changes = [dict(zip(grid, values, strict=True)) for values in combinations]
     runs = [make(change) for change in changes]
-    variants = [_variant(change, other) for change, other in zip(changes, runs, strict=True)]
+    variants = []
+    for change, other in zip(changes, runs, strict=True):
+        variants.append(_variant(change, other))
+        if progress is not None:
+            progress(variants[-1].row())
     names = "_".join(grid)
     sheet = _sheet(run, variants, names)
     rows = [variant.row() for variant in variants]

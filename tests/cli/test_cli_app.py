@@ -40,9 +40,19 @@ def test_help_of_a_command_explains_every_option_and_has_an_example(call, comman
     assert undocumented == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def leaves() -> list[tuple[str, ...]]:
+    """Return every command and, in place of a group, every command in it."""
+    paths = []
+    for name in COMMANDS:
+        command = app_module.app.get_command(click.Context(app_module.app), name)
+        inner = command.commands if isinstance(command, click.Group) else ()
+        paths += [(name, child) for child in inner] or [(name,)]
+    return paths
+
+
+@pytest.mark.parametrize("command", leaves(), ids=" ".join)
 def test_every_command_speaks_json_and_takes_verbosity(call, command):
-    text = call(command, "--help").out
+    text = call(*command, "--help").out
     assert "--json" in text
     assert "--verbose" in text
     assert "--quiet" in text
