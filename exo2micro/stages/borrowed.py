@@ -7,7 +7,7 @@ from exo2micro.alignment.transform import Transform
 from exo2micro.errors import RegistrationError
 from exo2micro.raster.record import Record
 from exo2micro.stages.base import StageInputs, StageOutput
-from exo2micro.stages.frames import aligned_product, raw_frames
+from exo2micro.stages.frames import aligned_product, preview_product, raw_frames
 from exo2micro.verdict import Verdict
 
 BORROWED = "borrowed_from"
@@ -39,7 +39,7 @@ def take_over(inputs: StageInputs, sibling: Record) -> StageOutput:
     loan = {"dye": sibling.dye, **{key: certificate[key] for key in _QUOTED}}
     transform = Transform.from_dict(sibling.transform or {})
     return StageOutput(
-        (aligned_product(inputs, transform),),
+        (preview_product(inputs, transform),),
         transform=transform.to_dict(),
         facts={BORROWED: loan},
         messages=(f"alignment borrowed from {sibling.dye}; {_quote(loan)}",),

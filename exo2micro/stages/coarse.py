@@ -6,7 +6,7 @@ from typing import Any
 from exo2micro.parameter import Value
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.stages.borrowed import take_over
-from exo2micro.stages.frames import aligned_product, raw_frames
+from exo2micro.stages.frames import preview_product, raw_frames
 
 
 class CoarseStage(Stage):
@@ -15,6 +15,7 @@ class CoarseStage(Stage):
     number = 2
     stage_name = "icp_aligned"
     title = "coarse alignment"
+    revision = 2
     reads = ((1, "post"), (1, "pre"))
     reads_sibling = True
 
@@ -34,9 +35,9 @@ class CoarseStage(Stage):
         save_before = values.pop("save_all_intermediates")
         del values["borrow_from"]
         result = coarse_align(post, pre, CoarseSettings(**values), threads=inputs.threads)
-        products = [aligned_product(inputs, result.transform)]
+        products = [preview_product(inputs, result.transform)]
         if save_before:
-            products.append(aligned_product(inputs, result.before_icp, name="coarse_pre"))
+            products.append(preview_product(inputs, result.before_icp, name="coarse_pre"))
         return StageOutput(
             tuple(products),
             transform=result.transform.to_dict(),
