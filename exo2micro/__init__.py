@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         refine_interior_sift,
         register_highorder,
     )
+    from exo2micro.custom.manager import CustomFunctionManager
     from exo2micro.defaults import DEFAULTS, PARAMETER_REGISTRY
     from exo2micro.execution.preflight import preflight_check
     from exo2micro.parallel import run_batch
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     MAX_STAGE: int
 
 _HOMES = {
+    "CustomFunctionManager": "custom.manager",
     "DEFAULTS": "defaults",
     "MAX_STAGE": "defaults",
     "PARAMETER_REGISTRY": "defaults",
@@ -74,6 +76,7 @@ __all__ = [
     "DEFAULTS",
     "MAX_STAGE",
     "PARAMETER_REGISTRY",
+    "CustomFunctionManager",
     "SampleDye",
     "__version__",
     "align",

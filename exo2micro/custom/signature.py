@@ -130,11 +130,11 @@ def _parameters(declaration: Declaration) -> Errors:
 
 def _defaults(declaration: Declaration) -> Errors:
     source, kind = declaration.source, declaration.kind
-    for argument in declaration.arguments:
+    for place, argument in enumerate(declaration.arguments):
         name = argument.arg
         default = declaration.defaults.get(name)
         if default is None:
-            if name not in kind.leading + kind.keywords:
+            if place >= len(kind.leading) and name not in kind.leading + kind.keywords:
                 yield source.error(
                     argument, f"the parameter {name!r} needs a default, such as {name}=1.0"
                 )

@@ -35,7 +35,7 @@ def undefined_names(source: Source) -> Iterator[tuple[str, int]]:
         and (symbol.is_global() or table is module)
         and symbol.get_name() not in known
     }
-    yield from sorted(_first_lines(source.tree, missing).items(), key=lambda item: item[1])
+    yield from sorted(_first_lines(source.tree, missing).items(), key=lambda item: item[::-1])
 
 
 def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
