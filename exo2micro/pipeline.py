@@ -8,6 +8,8 @@ from typing import Any
 
 from exo2micro.alignment.transform import Transform
 from exo2micro.config import explain
+from exo2micro.custom.run_code import CustomCode
+from exo2micro.custom.step import FunctionStep, ResolvedStep
 from exo2micro.defaults import STAGE_NAMES
 from exo2micro.errors import CheckpointError, ParameterError
 from exo2micro.execution.access import CheckpointAccess
@@ -15,6 +17,7 @@ from exo2micro.execution.borrowing import PARAMETER as BORROW_FROM
 from exo2micro.execution.borrowing import lent_alignment, sibling_dye
 from exo2micro.execution.comparison import Comparison, compare_variants
 from exo2micro.execution.events import StageEvent
+from exo2micro.execution.extras import Extras, TakesStages, custom_bytes, under_held_code
 from exo2micro.execution.hooks import hooks_of, stages_of
 from exo2micro.execution.machine import available_cores
 from exo2micro.execution.parameters import ParameterSet, settings_from, under_own_settings
@@ -48,7 +51,7 @@ _default_loader = load_image_pair
 _MOST_THREADS = 8
 
 
-class SampleDye(CheckpointAccess):
+class SampleDye(CheckpointAccess, TakesStages):
     """One sample and dye: plans, runs the stages in order, asks diagnostics to draw.
 
     Nothing is created on disk before `run`.
@@ -73,6 +76,11 @@ class SampleDye(CheckpointAccess):
     params : mapping, optional
         Parameters as for `set_params`; or a `exo2micro.config.Snapshot`, which holds as it is.
         Else the configuration files are read, now and not again.
+    stages : sequence of FunctionStep or str, optional
+        Extra stages, as `add_stage` adds them; text as the command line takes it,
+        ``denoise:after=3,sigma=2``.
+    custom : CustomCode, optional
+        Code to use instead of the store of custom functions, as worker processes are given it.
 
     Raises
     ------
@@ -99,6 +107,8 @@ class SampleDye(CheckpointAccess):
         loader: Callable[..., Any] | None = None,
         diagnostics: Sequence[Callable[..., Any] | Diagnostic] = (),
         params: Mapping[str, Any] | None = None,
+        stages: Sequence[FunctionStep | ResolvedStep | str] = (),
+        custom: CustomCode | None = None,
     ) -> None:
         settings = settings_from(raw_dir, params, "run", "SampleDye(params)")
         checkpoint_format = checkpoint_format or str(settings.option("checkpoint_format"))
@@ -122,6 +132,7 @@ class SampleDye(CheckpointAccess):
         self._results: dict[str, Any] = {}
         self._pair: Any = None
         self._active: StageRunner | None = None
+        self._extras = Extras(stages, custom)
         self._diagnostics: list[Diagnostic] = []
         for diagnostic in diagnostics:
             self.add_diagnostic(diagnostic)
@@ -219,6 +230,7 @@ class SampleDye(CheckpointAccess):
         return runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
 
     @under_own_settings
+    @under_held_code
     def run(
         self,
         from_stage: int | None = None,
@@ -284,7 +296,7 @@ class SampleDye(CheckpointAccess):
         rows = runner.plan_all(runner.numbers(None), {})
         title = f"{self.sample} / {self.dye} in {self._store.paths.folder}"
         gallery = gallery_of(runner, self._diagnostics)
-        return Table(status_rows(rows, runner.main_records(), gallery), title)
+        return Table(status_rows(rows, runner, gallery), title)
 
     def compare(self, name: str, values: Sequence[Any]) -> Comparison:
         """Run the pair with several values of one parameter, side by side; see `sweep`."""
@@ -368,8 +380,9 @@ class SampleDye(CheckpointAccess):
     def _run_stage(self, number: int, force: bool = False) -> None:
         """Run one built-in stage if its result is not valid, or in any case."""
         with self._session() as runner:
-            if force or runner.plan(number).action == "run":
-                runner.execute(number)
+            stage = runner.stages[number]
+            if force or runner.plan(stage).action == "run":
+                runner.execute(stage)
 
     def _run_stages(
         self,
@@ -383,13 +396,14 @@ class SampleDye(CheckpointAccess):
         rows = []
         self._active = runner
         try:
-            for number in numbers:
-                (row,) = runner.plan_all([number], forced)
+            for stage in runner.sequence(numbers):
+                row = runner.plan(stage, forced)
+                number = row.number
                 if row.action == "run":
                     started = time.perf_counter()
                     tell(StageEvent(number, row.title, "start", row.reason))
-                    hook = hooks[number][0] if number in hooks else ""
-                    getattr(self, hook)(force=True) if hook else self._run_stage(number, True)
+                    hook = hooks[number][0] if number in hooks and row.position is None else ""
+                    getattr(self, hook)(force=True) if hook else runner.execute(stage)
                     seconds = time.perf_counter() - started
                     tell(StageEvent(number, row.title, "done", row.reason, seconds))
                 else:
@@ -400,8 +414,13 @@ class SampleDye(CheckpointAccess):
             self._pair = None
         return rows
 
+    def _new_request(self, *, keep_failed: bool = False, deep: bool = False) -> Request:
+        sources = self._parameters.snapshot().sources()
+        steps = self._extras.resolve().steps
+        return Request(self.params, sources, keep_failed, deep, steps)
+
     def _new_runner(self, *, keep_failed: bool = False, deep: bool = False) -> StageRunner:
-        request = Request(self.params, self._parameters.snapshot().sources(), keep_failed, deep)
+        request = self._new_request(keep_failed=keep_failed, deep=deep)
         stages, code = stages_of(type(self), SampleDye, self._store, request)
         return StageRunner(
             store=self._store,
@@ -413,6 +432,7 @@ class SampleDye(CheckpointAccess):
             raw_stamps=lambda known: self._raw_stamps(known, deep=deep),
             code=code,
             sibling=self._sibling(),
+            custom=self._extras.resolve(),
         )
 
     def _sibling(self) -> Record | None:
@@ -440,12 +460,23 @@ class SampleDye(CheckpointAccess):
         self, runner: StageRunner, rows: Sequence[PlannedStage], *, force_run: bool
     ) -> None:
         """Find out what speaks against a run before anything is created on disk."""
-        if not any(row.action == "run" and runner.stages[row.number].reads_raw for row in rows):
-            return
-        pair = self._pair_once()
-        if not force_run:
+        to_run = [row for row in rows if row.action == "run"]
+        if any(runner.stages[row.number].reads_raw for row in to_run if row.position is None):
+            pair = self._pair_once()
             shapes = pair.post.shape, pair.pre.shape
-            report = preflight_check(*shapes, self.params, self.output_dir, self.checkpoint_format)
+        elif (padded := runner.main_record(1)) and any(row.position is not None for row in to_run):
+            shapes = tuple(padded.facts["post_shape"]), tuple(padded.facts["pre_shape"])
+        else:
+            return
+        if not force_run:
+            larger = max(shapes[0][0], shapes[1][0]), max(shapes[0][1], shapes[1][1])
+            report = preflight_check(
+                *shapes,
+                self.params,
+                self.output_dir,
+                self.checkpoint_format,
+                custom_bytes=custom_bytes(runner, rows, larger),
+            )
             require(report)
 
     def _copy_with(self, changes: Mapping[str, Any], dye: str | None = None) -> "SampleDye":
@@ -459,6 +490,8 @@ class SampleDye(CheckpointAccess):
             loader=self._loader,
             diagnostics=self._diagnostics,
             params=self._parameters.snapshot(),
+            stages=self._extras.steps,
+            custom=self._extras.given,
         )
         other._parameters.override(changes, "variant")
         return other

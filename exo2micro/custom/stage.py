@@ -19,6 +19,7 @@ MATCHING_STAGE = 2
 """A step after this stage changes what stage 3 matches, not what it resamples."""
 
 _LAST_ALIGNMENT = 3
+_REPLACING = (1, 3)  # a step after one of these stages changes what all later ones read
 
 
 class FunctionStage(Stage, ABC):
@@ -38,8 +39,9 @@ class FunctionStage(Stage, ABC):
         role = resolved.step.applies_to
         self.roles = ("post", "pre") if role == "pair" else (role,)
         number = resolved.step.after
+        # On the instance: the class serves many functions.
+        vars(self)["number"] = number
         vars(self).update(
-            number=number,
             stage_name=resolved.name,
             title=resolved.title,
             names=self.roles,
@@ -59,18 +61,24 @@ class FunctionStage(Stage, ABC):
     def replaces(self, key: tuple[int, str], reader: Stage) -> str:
         """Return the role whose result a later stage reads instead of a checkpoint, empty if none.
 
-        A step after stage 2 is for the matching of stage 3 alone, one after stage 4 for the steps
-        that follow it.
+        A step after stage 2 is for the matching of stage 3 alone (`feeds_matching_of`), one after
+        stage 4 for the steps that follow it.
         """
         number, later = self.number or 0, reader.number or 0
-        follows = isinstance(reader, FunctionStage) and reader.position > self.position
-        if not follows and later <= number:
-            return ""
-        if number == MATCHING_STAGE and later != MATCHING_STAGE:
-            return ""
-        if number >= FIRST_DIFFERENCE_STAGE and not follows:
-            return ""
-        return next((role for role in self.roles if self.key_of(role) == key), "")
+        if isinstance(reader, FunctionStage):
+            follows = reader.position > self.position
+            concerned = follows and (later == number or number != MATCHING_STAGE)
+        else:
+            concerned = later > number and number in _REPLACING
+        return next((role for role in self.roles if concerned and self.key_of(role) == key), "")
+
+    def feeds_matching_of(self, reader: Stage) -> bool:
+        """Tell whether a stage is to match this step's images without resampling them."""
+        return (
+            self.number == MATCHING_STAGE
+            and reader.number == MATCHING_STAGE + 1
+            and (not isinstance(reader, FunctionStage))
+        )
 
     def process(self, inputs: StageInputs) -> StageOutput:
         """Apply the function to the part of the canvas that the images cover."""

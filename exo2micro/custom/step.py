@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from exo2micro.custom.function import CustomFunction
 from exo2micro.custom.kinds import PLAIN
 from exo2micro.defaults import STAGE_NAMES, unknown_name_message
@@ -146,6 +148,7 @@ class ResolvedStep:
             "after": self.step.after,
             "applies_to": self.step.applies_to,
             "parameters": dict(self.values),
+            "alters_noise": self.alters_noise,
             "sha256": self.function.sha256,
             "code": self.function.code,
         }
@@ -173,7 +176,8 @@ def resolve(step: FunctionStep, find: Callable[[str], CustomFunction]) -> Resolv
     defaults = {parameter.name: parameter.default for parameter in function.parameters}
     for name in step.parameters:
         if name not in defaults:
-            raise ParameterError(f"{step.function}: {unknown_name_message(name, defaults)}")
+            msg = f"{step.function}: {unknown_name_message(name, defaults)}"
+            raise ParameterError(msg)
     given = {n: _fitting(step, n, v, defaults[n]) for n, v in step.parameters.items()}
     return ResolvedStep(step, function, defaults | given)
 
@@ -189,10 +193,10 @@ def _fitting(step: FunctionStep, name: str, value: object, default: object) -> o
     try:
         if kind is bool:
             return value if isinstance(value, bool) else _WORDS[str(value).lower()]
-        if kind in (int, float) and not isinstance(value, bool):
-            number = kind(value)
-            if number == (float(value) if isinstance(value, str) else value):
-                return number
+        if kind in (int, float) and isinstance(value, int | float | str):
+            exact = float(value)
+            if not isinstance(value, bool) and np.isfinite(exact) and kind(exact) == exact:
+                return kind(exact)
         elif kind is str and isinstance(value, str):
             return value
         elif kind not in (bool, int, float, str):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from exo2micro._typing import Image
-from exo2micro.custom.function import snippet
+from exo2micro.custom.failure import failure
 from exo2micro.custom.memory import Outcome, contract_of, convert, run_function
 from exo2micro.custom.step import ResolvedStep
 from exo2micro.errors import CustomStageError, Exo2microError
@@ -53,8 +53,10 @@ class AppliedFunction:
             if self.halo_px is None:
                 if self._whole is None:
                     self._whole = self._checked(self._call(self._stack(*self._everything())))
-                return self._whole[plane, rows, cols]
-            return self._window(rows, cols, self.halo_px)[plane]
+                window: Image = self._whole[plane, rows, cols]
+            else:
+                window = self._window(rows, cols, self.halo_px)[plane]
+        return window
 
     def summary(self) -> dict[str, Any]:
         """Return what the function told beside its images, as JSON values."""
@@ -109,12 +111,7 @@ class AppliedFunction:
         except (Exo2microError, MemoryError):
             raise
         except Exception as error:
-            function = self._resolved.function
-            line = function.line_of(error) or function.line_number
-            msg = (
-                f"the extra stage {function.name} failed in line {line}, "
-                f"`{snippet(function.code, line)}`: {type(error).__name__}: {error}"
-            )
+            msg = f"the extra stage {failure(self._resolved.function, error)}"
             raise CustomStageError(msg) from error
 
     def _checked(self, result: Image) -> Image:

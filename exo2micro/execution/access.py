@@ -45,6 +45,10 @@ class CheckpointAccess(ABC):
     def _new_runner(self, *, keep_failed: bool = False, deep: bool = False) -> StageRunner:
         """Return a runner that knows nothing yet."""
 
+    @abstractmethod
+    def _new_request(self, *, keep_failed: bool = False, deep: bool = False) -> Request:
+        """Return what is asked for now."""
+
     @contextlib.contextmanager
     def _session(self) -> Iterator[StageRunner]:
         """Give the runner of the run under way, or a new one with the lock held."""
@@ -125,7 +129,7 @@ class CheckpointAccess(ABC):
 
     def _check_path(self, name: str) -> Path:
         """Return the path of a diagnostic picture."""
-        return self._store.paths.picture(name, self._suffix(max(STAGE_NAMES)))
+        return self._store.paths.picture(name, self._new_request().final_suffix())
 
     def _check_upstream(self, stage: int) -> None:
         """Raise CheckpointError unless all stages before this one are valid."""
@@ -162,7 +166,7 @@ class CheckpointAccess(ABC):
         return tuple(EXTENSIONS) if both else (self.checkpoint_format,)
 
     def _suffix(self, stage: int) -> str:
-        return Request(self._parameters.values()).suffix_at(stage)
+        return self._new_request().suffix_at(stage)
 
     def _record(self, stage: int, name: str) -> Record | None:
         return self._store.record(base_name(stage, STAGE_NAMES[stage], name), self._suffix(stage))

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from exo2micro.custom.stage import FunctionStage
+from exo2micro.custom.step import ResolvedStep
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import CheckpointError
 from exo2micro.parameter import Value
@@ -11,7 +13,7 @@ from exo2micro.raster.checkpoint import CheckpointStore
 from exo2micro.raster.paths import EXTENSIONS, base_name
 from exo2micro.raster.record import Record
 from exo2micro.stages.base import Stage
-from exo2micro.suffix import build_suffix
+from exo2micro.suffix import CUSTOM_STAGES, build_suffix
 from exo2micro.verdict import Level
 
 FAILED_LABEL = "failed"
@@ -36,6 +38,8 @@ class PlannedStage:
         The valid records, main checkpoint first; empty where the stage must run.
     files : tuple of Path
         Image files that belong to the stage now.
+    position : int or None
+        Which of the run's extra stages it is; None for a numbered stage.
     """
 
     number: int
@@ -44,6 +48,7 @@ class PlannedStage:
     reason: str
     records: tuple[Record, ...] = ()
     files: tuple[Path, ...] = ()
+    position: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,15 @@ class Request:
         Also write a difference whose verdict is FAIL.
     deep : bool
         Hash every file instead of trusting size and time.
+    steps : tuple of ResolvedStep
+        Extra stages, in the order in which they run.
     """
 
     params: Mapping[str, Value]
     sources: Mapping[str, str] = field(default_factory=dict)
     keep_failed: bool = False
     deep: bool = False
+    steps: tuple[ResolvedStep, ...] = ()
 
     def own_params(self, stage: Stage) -> dict[str, Value]:
         """Return the values of one stage's parameters."""
@@ -73,7 +81,24 @@ class Request:
 
     def suffix_at(self, stage: int) -> str:
         """Return the suffix of the files of a stage number."""
-        return build_suffix(self.params, stage)
+        return self._suffix(stage, self._steps_before(stage))
+
+    def final_suffix(self) -> str:
+        """Return the suffix of what is made of all stages, such as diagnostics."""
+        return self._suffix(None, self.steps)
+
+    def steps_of(self, stage: Stage) -> tuple[ResolvedStep, ...]:
+        """Return the extra stages that a stage's file names tell, its own included."""
+        if isinstance(stage, FunctionStage):
+            return self.steps[: stage.position + 1]
+        return self._steps_before(stage.number or 0)
+
+    def _steps_before(self, number: int) -> tuple[ResolvedStep, ...]:
+        return tuple(resolved for resolved in self.steps if resolved.step.after < number)
+
+    def _suffix(self, stage: int | None, steps: Sequence[ResolvedStep]) -> str:
+        tokens = [resolved.token for resolved in steps]
+        return build_suffix({**self.params, CUSTOM_STAGES: tokens}, stage)
 
     def main_base(self, stage: Stage) -> str:
         """Return the stem of a stage's main checkpoint."""
@@ -82,7 +107,7 @@ class Request:
 
     def suffix(self, stage: Stage) -> str:
         """Return the suffix of one stage's files."""
-        return self.suffix_at(stage.number or 0)
+        return self._suffix(stage.number or 0, self.steps_of(stage))
 
 
 def plan_stage(
@@ -103,7 +128,7 @@ def plan_stage(
     request : Request
         What is asked for.
     inputs : mapping
-        What the stage would read now: fingerprint or hash by name, see `upstream_inputs`.
+        What the stage would read now: fingerprint or hash by name.
     code : mapping
         Hash of each piece of custom code that would take part.
     """
@@ -132,11 +157,6 @@ def plan_stage(
     if stage.withheld_on_fail and records[0].verdict.level is Level.FAIL:
         return _withheld(stage, records, files)
     return PlannedStage(number, stage.title, "cached", "cached", tuple(records), tuple(files))
-
-
-def upstream_inputs(stage: Stage, records: Mapping[tuple[int, str], Record]) -> dict[str, str]:
-    """Return the fingerprints of what a stage reads from earlier stages."""
-    return {f"{number} {name}": records[(number, name)].fingerprint for number, name in stage.reads}
 
 
 def _withheld(stage: Stage, records: Sequence[Record], files: Sequence[Path]) -> PlannedStage:

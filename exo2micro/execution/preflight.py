@@ -105,6 +105,8 @@ def preflight_check(
     params: Mapping[str, Any],
     output_dir: str | os.PathLike[str] = "processed",
     checkpoint_format: str = "tiff",
+    *,
+    custom_bytes: int = 0,
 ) -> PreflightReport:
     """Compare what a run needs with what there is.
 
@@ -118,13 +120,15 @@ def preflight_check(
         Where the results go.
     checkpoint_format : str
         ``tiff``, ``fits`` or ``both``.
+    custom_bytes : int
+        Memory for extra stages and for plots at full resolution.
     """
     pad = 2 * int(params["pad"])
     canvas = [max(a, b) + pad for a, b in zip(post_shape, pre_shape, strict=True)]
     from exo2micro.subtraction.scale import active_estimators
 
     differences = len(active_estimators(params))
-    memory = estimate_pipeline_memory(canvas)
+    memory = estimate_pipeline_memory(canvas) + custom_bytes
     disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences)
     free_memory = get_available_memory()
     free_disk = shutil.disk_usage(_existing(Path(output_dir))).free

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.alignment.transform import Transform
+from exo2micro.custom.stage import FunctionStage
 from exo2micro.execution.plan import PlannedStage
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.base import PairView
@@ -55,7 +56,8 @@ def result_of(
         "certificate": alignment.metrics.get("certificate") if alignment else None,
         "background_sigma": statistics.get("background_sigma"),
         "difference": _difference_files(runner, difference),
-        "stages": [_stage_row(row, records.get(row.number)) for row in rows],
+        "stages": [_stage_row(row, runner.record_of(row)) for row in rows],
+        "custom_stages": [_custom_stage(runner, step) for step in runner.steps],
         "diagnostics": dict(pictures),
         "messages": [message for r in records.values() for message in r.messages],
         "peak_memory_bytes": max((r.peak_memory_bytes for r in records.values()), default=0),
@@ -83,19 +85,20 @@ def canvas_transform(record: Record) -> Transform:
 
 
 def status_rows(
-    planned: Sequence[PlannedStage], records: Mapping[int, Record], gallery: Gallery
+    planned: Sequence[PlannedStage], runner: StageRunner, gallery: Gallery
 ) -> list[dict[str, Any]]:
     """Return one row per stage and one for the diagnostics."""
+    records = [runner.record_of(row) for row in planned]
     rows = [
         {
             "stage": row.number,
             "title": row.title,
             "state": "to run" if row.action == "run" else "valid",
-            "reason": _with_lender(row, records.get(row.number)),
-            "verdict": records[row.number].verdict.level.name if row.number in records else None,
+            "reason": _with_lender(row, record),
+            "verdict": record.verdict.level.name if record else None,
             "files": ", ".join(path.name for path in row.files) or None,
         }
-        for row in planned
+        for row, record in zip(planned, records, strict=True)
     ]
     ready = all(row.action != "run" for row in planned)
     stale = [str(d.name) for d in gallery.stale()]
@@ -116,14 +119,15 @@ def pair_view(runner: StageRunner) -> PairView:
     """Return what diagnostics may look at; needs valid stages 1 to 3."""
     store, records = runner.store, runner.records
     alignment = records[(_ALIGNMENT_STAGE, "pre")]
+    subtracted = {key: _as_subtracted(runner, key) for key in ((1, "post"), (3, "pre"))}
     difference = records.get((_DIFFERENCE_STAGE, "difference"))
     transform = Transform.from_dict(alignment.transform or {})
     scales = difference.metrics.get("scales", []) if difference else []
     return PairView(
         sample=store.paths.sample,
         dye=store.paths.dye,
-        post=store.open(records[(1, "post")]),
-        pre=store.open(alignment),
+        post=store.open(subtracted[(1, "post")]),
+        pre=store.open(subtracted[(3, "pre")]),
         before=store.open(records[(1, "pre")]),
         coarse=store.open(records[(2, "pre")]),
         difference=store.open(difference) if difference and difference.files else None,
@@ -133,6 +137,21 @@ def pair_view(runner: StageRunner) -> PairView:
         records=runner.main_records(),
         params=runner.request.params,
     )
+
+
+def _as_subtracted(runner: StageRunner, key: tuple[int, str]) -> Record:
+    """Return the record of what stage 4 reads as a checkpoint."""
+    record = runner.source(runner.stages[_DIFFERENCE_STAGE], key)
+    return record or runner.records[key]
+
+
+def _custom_stage(runner: StageRunner, step: FunctionStage) -> dict[str, Any]:
+    """Return what a result tells of an extra stage: what it was and where its images are."""
+    told = {k: v for k, v in step.resolved.describe().items() if k != "code"}
+    found = [runner.step_records.get((step.position, role)) for role in step.roles]
+    records = [record for record in found if record is not None]
+    files = [path for r in records for path in runner.store.files(r.base, r.suffix)]
+    return told | {"files": files, "metrics": [dict(record.metrics) for record in records]}
 
 
 def _lender(record: Record | None) -> str | None:

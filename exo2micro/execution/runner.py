@@ -9,22 +9,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from exo2micro._version import __version__
+from exo2micro.custom.run_code import CustomCode
+from exo2micro.custom.stage import FunctionStage
+from exo2micro.custom.step import FIRST_DIFFERENCE_STAGE
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
 from exo2micro.execution.machine import peak_memory_bytes, single_threaded_blas
-from exo2micro.execution.plan import (
-    PlannedStage,
-    Request,
-    failed_label,
-    plan_stage,
-    upstream_inputs,
-)
+from exo2micro.execution.plan import PlannedStage, Request, failed_label, plan_stage
 from exo2micro.raster.base import Raster
 from exo2micro.raster.checkpoint import CheckpointStore, Product
 from exo2micro.raster.paths import EXTENSIONS
 from exo2micro.raster.record import FileStamp, Record
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
-from exo2micro.verdict import Level
+from exo2micro.verdict import Level, Verdict
 
 if TYPE_CHECKING:
     from exo2micro.raw import RawPair
@@ -56,6 +53,8 @@ class StageRunner:
         Hash of the custom code that takes part, by stage number.
     sibling : Record or None
         Stage-3 record of the dye that lends its alignment.
+    custom : CustomCode
+        Custom functions of the run; its extra stages are those of `request`.
     """
 
     store: CheckpointStore
@@ -67,37 +66,48 @@ class StageRunner:
     raw_stamps: Callable[[Mapping[str, FileStamp]], Mapping[str, FileStamp]]
     code: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     sibling: Record | None = None
+    custom: CustomCode = field(default_factory=CustomCode)
 
     def __post_init__(self) -> None:
         self.records: dict[tuple[int, str], Record] = {}
+        self.steps = [FunctionStage(r, place) for place, r in enumerate(self.request.steps)]
+        self.step_records: dict[tuple[int, str], Record] = {}
         self._stamps: Mapping[str, FileStamp] | None = None
 
-    def plan(self, number: int) -> PlannedStage:
-        """Return the plan of one stage; the stages that it reads are planned before it."""
-        stage = self.stages[number]
-        missing = next((n for n, name in stage.reads if (n, name) not in self.records), None)
+    def sequence(self, numbers: Sequence[int]) -> list[Stage]:
+        """Return the stages of these numbers, each followed by the extra stages after it."""
+        return [
+            stage
+            for number in numbers
+            for stage in (self.stages[number], *(s for s in self.steps if s.number == number))
+        ]
+
+    def plan(self, stage: Stage, forced: Mapping[int, str] | None = None) -> PlannedStage:
+        """Return the plan of one stage; the stages that it reads are planned before it.
+
+        `forced` gives the reason for the stage numbers that are computed anew in any case.
+        """
+        number, position = stage.number or 0, position_of(stage)
+        sources = self._sources(stage)
+        missing = next((name for name, record in sources.items() if record is None), None)
         if missing is not None:
-            reason = f"depends on stage {missing}"
-            return PlannedStage(number, stage.title, "run", reason)
-        planned = plan_stage(
-            stage, self.store, self.request, self.inputs(stage), self.code.get(number, {})
-        )
+            reason = f"depends on stage {missing.split()[0]}"
+            planned = PlannedStage(number, stage.title, "run", reason)
+        else:
+            planned = plan_stage(
+                stage, self.store, self.request, self.inputs(stage), self._code_of(stage)
+            )
+        if planned.action != "run" and forced and number in forced:
+            planned = replace(planned, action="run", reason=forced[number], records=())
+        if planned.action == "run":
+            self.forget(stage)
         for record in planned.records:
-            self._remember(record)
-        return planned
+            self._remember(stage, record)
+        return replace(planned, position=position)
 
     def plan_all(self, numbers: Sequence[int], forced: Mapping[int, str]) -> list[PlannedStage]:
-        """Return the plan of several stages; `forced` gives the reason for those computed anew."""
-        rows = []
-        for number in numbers:
-            planned = self.plan(number)
-            reason = forced.get(number) if planned.action != "run" else None
-            if reason:
-                planned = replace(planned, action="run", reason=reason, records=())
-            if planned.action == "run":
-                self.forget(number)
-            rows.append(planned)
-        return rows
+        """Return the plan of several stages and of the extra stages after them."""
+        return [self.plan(stage, forced) for stage in self.sequence(numbers)]
 
     def numbers(self, to_stage: int | None) -> list[int]:
         """Return the numbers of all stages up to one.
@@ -112,9 +122,29 @@ class StageRunner:
             raise ParameterError(msg)
         return [n for n in self.stages if to_stage is None or n <= to_stage]
 
-    def forget(self, number: int) -> None:
+    def forget(self, stage: Stage) -> None:
         """Drop what is known of a stage's result, so that later stages wait for it."""
-        self.records = {key: r for key, r in self.records.items() if key[0] != number}
+        if isinstance(stage, FunctionStage):
+            place = stage.position
+            self.step_records = {k: r for k, r in self.step_records.items() if k[0] != place}
+        else:
+            self.records = {k: r for k, r in self.records.items() if k[0] != stage.number}
+
+    def source(self, stage: Stage, key: tuple[int, str]) -> Record | None:
+        """Return the record of what a stage reads as a checkpoint: an extra stage may replace it.
+
+        None if it is not valid.
+        """
+        for step in reversed(self.steps):
+            if role := step.replaces(key, stage):
+                return self.step_records.get((step.position, role))
+        return self.records.get(key)
+
+    def record_of(self, row: PlannedStage) -> Record | None:
+        """Return the main record of a planned stage, None if it is not valid."""
+        if row.position is None:
+            return self.main_record(row.number)
+        return self.step_records.get((row.position, self.steps[row.position].roles[0]))
 
     def main_record(self, number: int) -> Record | None:
         """Return the main record of a stage, None if it is not valid."""
@@ -126,16 +156,16 @@ class StageRunner:
 
     def inputs(self, stage: Stage) -> dict[str, str]:
         """Return what a stage would read now, by name."""
-        inputs = upstream_inputs(stage, self.records)
+        found = self._sources(stage).items()
+        inputs = {name: record.fingerprint for name, record in found if record is not None}
         if stage.reads_raw:
             inputs |= {f"raw {role}": stamp.sha256 for role, stamp in self._raw(stage).items()}
         if stage.reads_sibling and self.sibling:
             inputs[f"alignment of {self.sibling.dye}"] = self.sibling.fingerprint
         return inputs
 
-    def execute(self, number: int) -> tuple[Record, ...]:
+    def execute(self, stage: Stage) -> tuple[Record, ...]:
         """Run one stage and write its checkpoints; return their records, the main one first."""
-        stage = self.stages[number]
         started = time.perf_counter()
         upstream = {n: record for n in self._reads(stage) if (record := self.main_record(n))}
         withheld = self._withheld_by(stage, upstream)
@@ -144,16 +174,51 @@ class StageRunner:
         else:
             with single_threaded_blas():
                 output = stage.process(self._stage_inputs(stage, upstream))
+        verdict = Verdict.worst([output.verdict, *self._doubts(stage)])
+        output = replace(output, verdict=verdict)
         for message in output.messages:
-            logger.info("stage %d: %s", number, message)
+            logger.info("stage %d: %s", stage.number, message)
         records = self._write(stage, output, upstream, started)
         for record in records:
-            self._remember(record)
+            self._remember(stage, record)
         return records
 
+    def _sources(self, stage: Stage) -> dict[str, Record | None]:
+        """Return the records of all that a stage reads, by name; None for those not valid."""
+        sources = {f"{n} {name}": self.source(stage, (n, name)) for n, name in stage.reads}
+        matching = {
+            f"{step.number} {role} for matching": self.step_records.get((step.position, role))
+            for step in self.steps
+            if step.feeds_matching_of(stage)
+            for role in step.roles
+        }
+        return sources | matching
+
+    def _code_of(self, stage: Stage) -> dict[str, str]:
+        """Return the hash of each piece of custom code that takes part in a stage."""
+        if isinstance(stage, FunctionStage):
+            return {stage.resolved.name: stage.resolved.digest}
+        raw = [stamp.name for stamp in self._raw(stage).values()] if stage.reads_raw else []
+        number = stage.number or 0
+        stored = self.custom.code_of(number, self.request.params, raw)
+        return {**self.code.get(number, {}), **stored}
+
+    def _doubts(self, stage: Stage) -> list[Verdict]:
+        """Return what extra stages before the difference do to the trust in it."""
+        if (stage.number or 0) < FIRST_DIFFERENCE_STAGE:
+            return []
+        return [s.verdict() for s in self.steps if (s.number or 0) < FIRST_DIFFERENCE_STAGE]
+
     def _stage_inputs(self, stage: Stage, upstream: Mapping[int, Record]) -> StageInputs:
+        sources = {key: self.source(stage, key) for key in stage.reads}
         rasters: dict[tuple[int, str], Raster] = {
-            key: self.store.open(self.records[key]) for key in stage.reads
+            key: self.store.open(record) for key, record in sources.items() if record is not None
+        }
+        matching = {
+            role: self.store.open(self.step_records[step.position, role])
+            for step in self.steps
+            if step.feeds_matching_of(stage)
+            for role in step.roles
         }
         return StageInputs(
             params=self.request.own_params(stage),
@@ -162,6 +227,7 @@ class StageRunner:
             pair=self.load_pair() if stage.reads_raw else None,
             threads=self.threads,
             sibling=self.sibling if stage.reads_sibling else None,
+            matching=matching,
         )
 
     def _withheld_by(self, stage: Stage, upstream: Mapping[int, Record]) -> Record | None:
@@ -220,7 +286,8 @@ class StageRunner:
             revision=stage.revision,
             params=self._described_params(number),
             inputs=self.inputs(stage),
-            code=dict(self.code.get(number, {})),
+            code=self._code_of(stage),
+            custom_stages=tuple(r.describe() for r in self.request.steps_of(stage)),
             raw=dict(self._raw(stage) if stage.reads_raw else latest.raw if latest else {}),
             transform=output.transform,
             facts={**(latest.facts if latest else {}), **output.facts},
@@ -253,9 +320,16 @@ class StageRunner:
     def _reads(self, stage: Stage) -> list[int]:
         return sorted({number for number, _ in stage.reads})
 
-    def _remember(self, record: Record) -> None:
-        if not record.label:
+    def _remember(self, stage: Stage, record: Record) -> None:
+        if isinstance(stage, FunctionStage):
+            self.step_records[(stage.position, record.name)] = record
+        elif not record.label:
             self.records[(record.stage, record.name)] = record
+
+
+def position_of(stage: Stage) -> int | None:
+    """Return which of the extra stages a stage is, None for a numbered one."""
+    return stage.position if isinstance(stage, FunctionStage) else None
 
 
 def software_versions() -> dict[str, str]:

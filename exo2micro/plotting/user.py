@@ -6,6 +6,7 @@ import re
 from abc import ABC
 from collections.abc import Callable
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from exo2micro._typing import FloatImage
@@ -32,13 +33,26 @@ class FunctionDiagnostic(Diagnostic, ABC):
         Name of the picture's file.
     caption : str
         What it shows.
+    full_resolution : bool
+        Hand over the images as they are instead of overviews.
+    code_hash : str
+        Hash of the code; by default that of the function's source.
     """
 
-    def __init__(self, function: PlotFunction, name: str, caption: str) -> None:
+    def __init__(
+        self,
+        function: PlotFunction,
+        name: str,
+        caption: str,
+        *,
+        full_resolution: bool = False,
+        code_hash: str = "",
+    ) -> None:
         self.function = function
         # On the instance: the class serves many functions.
         vars(self).update(name=name, shows=caption)
-        self.code_hash = _hash_of(function)
+        self.full_resolution = full_resolution
+        self.code_hash = code_hash or _hash_of(function)
 
     def draw(self, view: PairView) -> Figure:
         """Return what the function draws.
@@ -48,7 +62,7 @@ class FunctionDiagnostic(Diagnostic, ABC):
         ParameterError
             If it returns something else than a figure.
         """
-        post, pre = user_overviews(view)
+        post, pre = whole_images(view) if self.full_resolution else user_overviews(view)
         figure = self.function(post, pre, sample=view.sample, dye=view.dye)
         if not isinstance(figure, Figure):
             msg = (
@@ -67,6 +81,19 @@ def user_overviews(view: PairView) -> tuple[FloatImage, FloatImage]:
         overview(view.post, view.window, factor).values,
         overview(view.pre, view.window, factor).values,
     )
+
+
+def whole_images(view: PairView) -> tuple[FloatImage, FloatImage]:
+    """Return post and finally aligned pre at full resolution, cut to the post image."""
+    return (
+        view.post.read(*view.window).astype(np.float32),
+        view.pre.read(*view.window).astype(np.float32),
+    )
+
+
+def full_resolution_bytes(shape: tuple[int, int]) -> int:
+    """Return the memory that a diagnostic at full resolution needs for images of a shape."""
+    return 3 * 2 * 4 * shape[0] * shape[1]  # both images, float32, and as much twice for the plot
 
 
 def diagnostic_from_function(

@@ -41,6 +41,11 @@ def fits_header(record: Record, cards: Mapping[str, Card]) -> fits.Header:
         if entry["value"] != row.default:
             value = "none" if entry["value"] is None else entry["value"]
             header[row.abbreviation.upper()] = (value, name)
+    for number, stage in enumerate(record.custom_stages, 1):
+        header[f"CUST{number}"] = f"{stage['name']}-{stage['hash'][:8]}"
+        header[f"CSHA{number}"] = stage["sha256"]
+    if any(stage["alters_noise"] for stage in record.custom_stages):
+        header["SNRCAL"] = (False, "extra stages altered the noise")
     _add_geometry(header, record)
     for role, stamp in record.raw.items():
         header[f"RAW{role.upper()}"[:8]] = (_ascii(stamp.name.replace("\\", "/")), f"raw {role}")
@@ -63,6 +68,7 @@ def tiff_description(record: Record, cards: Mapping[str, Card]) -> str:
         "verdict": record.verdict.level.name,
         "reason": record.verdict.reason,
         "borrowed_from": record.facts.get("borrowed_from", {}).get("dye"),
+        "custom_stages": [f"{s['name']}-{s['hash'][:8]}" for s in record.custom_stages],
         "cards": {keyword: value for keyword, (value, _) in cards.items()},
     }
     return json.dumps(content)
@@ -93,8 +99,16 @@ def _history(record: Record) -> list[str]:
     lines += [_parameter_line(name, p["value"]) for name, p in record.params.items()]
     lines += [f"input {name} {digest}" for name, digest in record.inputs.items()]
     lines += [f"custom code {name} {digest}" for name, digest in record.code.items()]
+    lines += [_custom_line(stage) for stage in record.custom_stages]
     lines += [f"{name} {version}" for name, version in record.software.items()]
     return lines + list(record.messages)
+
+
+def _custom_line(stage: Mapping[str, Any]) -> str:
+    """Return an extra stage in words."""
+    values = ", ".join(f"{name} = {value}" for name, value in stage["parameters"].items())
+    place = f"after stage {stage['after']} on {stage['applies_to']}"
+    return f"extra stage {stage['name']} {stage['hash']} {place}: {values}"
 
 
 def _parameter_line(name: str, value: object) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,8 @@ class Record:
         What the result was made from: fingerprint of each upstream checkpoint, hash of raw files.
     code : dict
         Hash of each piece of custom code that took part.
+    custom_stages : sequence of mapping
+        Extra stages on the way to this result, with their source and all values.
     raw : dict
         Stamps of raw files by role.
     transform : dict or None
@@ -115,6 +117,7 @@ class Record:
     params: Mapping[str, Mapping[str, Any]]
     inputs: Mapping[str, str]
     code: Mapping[str, str] = field(default_factory=dict)
+    custom_stages: Sequence[Mapping[str, Any]] = ()
     raw: Mapping[str, FileStamp] = field(default_factory=dict)
     transform: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -37,6 +37,9 @@ class StageInputs:
     sibling : Record or None
         Stage-3 record of the dye that lends its alignment, for a stage that declares
         `Stage.reads_sibling`.
+    matching : mapping
+        Images by role, ``post`` and ``pre`` on post's canvas, that stage 3 is to match instead of
+        those that it resamples; empty where no extra stage made any.
     """
 
     params: Mapping[str, Value]
@@ -45,6 +48,7 @@ class StageInputs:
     pair: "RawPair | None"
     threads: int
     sibling: Record | None = None
+    matching: Mapping[str, Raster] = field(default_factory=dict)
 
     @property
     def facts(self) -> Mapping[str, Any]:

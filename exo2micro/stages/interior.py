@@ -5,7 +5,7 @@ from typing import Any
 from exo2micro.alignment.transform import Transform
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.stages.borrowed import BORROWED, confirm
-from exo2micro.stages.frames import aligned_product, raw_frames
+from exo2micro.stages.frames import aligned_product
 from exo2micro.verdict import Verdict
 
 
@@ -22,17 +22,15 @@ class InteriorStage(Stage):
     def process(self, inputs: StageInputs) -> StageOutput:
         """Refine, certify and resample the raw pre-stain pixels by the final transform."""
         from exo2micro.alignment.functions import as_doubt
-        from exo2micro.alignment.interior import InteriorSettings, refine_interior
+        from exo2micro.alignment.interior import InteriorSettings
+        from exo2micro.stages.matching import refine
 
         if BORROWED in inputs.facts:
             return confirm(inputs)
-        post, pre = raw_frames(inputs)
         values: dict[str, Any] = dict(inputs.params)
         coarse = inputs.upstream(2)
         initial = Transform.from_dict(coarse.transform or {})
-        result = refine_interior(
-            post, pre, initial, InteriorSettings(**values), threads=inputs.threads
-        )
+        result = refine(inputs, initial, InteriorSettings(**values))
         return StageOutput(
             (aligned_product(inputs, result.transform),),
             transform=result.transform.to_dict(),
