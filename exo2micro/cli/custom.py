@@ -45,7 +45,13 @@ def custom() -> None:
 
 @custom.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="image", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="image",
+    show_default=True,
+    help="What the function is for.",
+)
 @click.option("--memory", "memory_type", default="", help="Memory type of an image: torch, jax ...")
 @options.speaking()
 def new(terminal: Terminal, name: str, kind: str, memory_type: str) -> None:
