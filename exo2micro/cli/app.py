@@ -16,7 +16,7 @@ from exo2micro.errors import Exo2microError, ParameterError
 
 COMMANDS = (
     *("demo", "survey", "check", "run", "batch", "sweep", "status"),
-    *("params", "config", "explain"),
+    *("params", "config", "custom", "explain"),
 )
 """In the order of work; each lives in the module of its name and is imported when it is needed."""
 
