@@ -30,9 +30,7 @@ Examples:
 )
 @click.option("--stage", type=click.IntRange(min=1), help="Only the parameters of this stage.")
 @click.option("--markdown", is_flag=True, help="Write the table as Markdown.")
-@click.option(
-    "--sources", is_flag=True, help="Show what holds, and who set it."
-)
+@click.option("--sources", is_flag=True, help="Show what holds, and who set it.")
 @options.settings
 @options.raw_dir
 @options.speaking()

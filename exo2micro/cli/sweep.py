@@ -47,9 +47,7 @@ def _expanded(text: str) -> list[str]:
     except (InvalidOperation, ValueError, ZeroDivisionError):
         count = 0
     if count < 1:
-        msg = (
-            f"a range is FIRST:LAST:STEP, the step leading from one to the other, got {text!r}"
-        )
+        msg = f"a range is FIRST:LAST:STEP, the step leading from one to the other, got {text!r}"
         raise click.BadParameter(msg)
     return [f"{(first + number * step).normalize():f}" for number in range(count)]
 

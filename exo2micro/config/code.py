@@ -6,8 +6,9 @@ from typing import Any
 from exo2micro.config import patching, sections
 from exo2micro.config.files import parse_config
 from exo2micro.config.lazy import INHERIT, explicit_values, has_lazy_resolution
-from exo2micro.config.options import OPTIONS
+from exo2micro.config.options import OPTIONS, option_section
 from exo2micro.config.snapshot import Snapshot
+from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ConfigError
 from exo2micro.parameter import Value
 
@@ -78,16 +79,15 @@ def from_python(code: str) -> tuple[Any, ...]:
 
 def to_toml(*configs: Any, comments: dict[str, str] | None = None) -> str:  # noqa: ANN401
     """Return configurations as the text of a configuration file; unset fields are left out."""
-    lines: list[str] = []
-    for config in sorted(configs, key=lambda c: c.section in OPTIONS):
-        fields = [
-            f"{name} = {toml_value(value)}{_comment(comments, name, gap='')}"
-            for name, value in explicit_values(config).items()
-        ]
-        if fields and config.section in OPTIONS:
-            fields = [*([""] if lines else []), f"[{config.section}]", *fields]
-        lines += [line for line in fields if line not in lines or not line]
-    return "".join(f"{line}\n" for line in lines)
+    tables: dict[str, list[str]] = {"": []}
+    for config in configs:
+        for name, value in explicit_values(config).items():
+            line = f"{name} = {toml_value(value)}{_comment(comments, name)}"
+            table = tables.setdefault(option_section(name) or "", [])
+            table += [] if line in table else [line]
+    heads = {name: [f"[{name}]"] if name else [] for name in tables}
+    parts = ["\n".join([*heads[name], *lines, ""]) for name, lines in tables.items() if lines]
+    return "\n".join(parts)
 
 
 def from_toml(text: str) -> dict[str, Any]:
@@ -112,12 +112,11 @@ def configs_of(snapshot: Snapshot) -> list[Any]:
     values: dict[str, Value] = {}
     for layer in snapshot.layers:
         values |= layer
-    return [
-        cls(**found)
-        for section, cls in _LAZY.items()
-        if section != "detection"
-        if (found := {n: v for n, v in values.items() if n in cls.rows}) or section == "pipeline"
-    ]
+    found = {
+        section: {n: v for n, v in values.items() if n in OPTIONS.get(section, PARAMETER_REGISTRY)}
+        for section in _LAZY
+    }
+    return [_LAZY[s](**found[s]) for s in _LAZY if found[s] or s == "pipeline"]
 
 
 def toml_value(value: Value) -> str:
@@ -135,6 +134,6 @@ def _is_configuration(value: object) -> bool:
     )
 
 
-def _comment(comments: dict[str, str] | None, name: str, gap: str = "") -> str:
+def _comment(comments: dict[str, str] | None, name: str) -> str:
     text = (comments or {}).get(name)
-    return f"{gap}  # {text}" if text else ""
+    return f"  # {text}" if text else ""

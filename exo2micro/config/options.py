@@ -1,6 +1,6 @@
-"""What a configuration may hold: the parameters, and the options of batches and of output.
+"""What a configuration may hold: the parameters, and the options of detection, batch and output.
 
-Options change no result, so they stand in no file name; otherwise they are described as parameters
+Options change no image, so they stand in no file name; otherwise they are described as parameters
 are: by a row with type, bounds and default.
 """
 
@@ -11,6 +11,23 @@ from exo2micro.errors import ParameterError
 from exo2micro.parameter import Parameter
 
 OPTIONS: dict[str, dict[str, Parameter]] = {
+    "detection": {
+        "threshold": Parameter(
+            5.0,
+            "thr",
+            1,
+            "Least significance of an object, in standard deviations of the filtered background.",
+            bounds=(3, 100),
+        ),
+        "width_px": Parameter(
+            1.5,
+            "wpx",
+            1,
+            "Width of what is sought: standard deviation of a microbe's light.",
+            bounds=(0.5, 20),
+            unit="px",
+        ),
+    },
     "batch": {
         "parallel": Parameter(False, "par", 1, "Work on several pairs at once."),
         "n_workers": Parameter(
@@ -42,7 +59,7 @@ OPTIONS: dict[str, dict[str, Parameter]] = {
 }
 """Table of a file -> option -> row. Abbreviation and stage of these rows are not used."""
 
-_AFTER_DIFFERENCE = 4
+_DIFFERENCE = 4
 
 
 def option_section(name: str) -> str | None:
@@ -74,8 +91,9 @@ def all_rows() -> Iterator[tuple[str, Parameter]]:
 
 
 def detection_rows() -> dict[str, Parameter]:
-    """Return the parameters of the stages after the difference."""
-    return {n: row for n, row in PARAMETER_REGISTRY.items() if row.stage > _AFTER_DIFFERENCE}
+    """Return the options of detection and the parameters of the stages after the difference."""
+    later = {n: row for n, row in PARAMETER_REGISTRY.items() if row.stage > _DIFFERENCE}
+    return OPTIONS["detection"] | later
 
 
 def unknown_name(name: str, known: Iterable[str] = ()) -> str:

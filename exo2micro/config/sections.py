@@ -164,7 +164,7 @@ class PipelineConfig(LiveConfig):
 
 
 class DetectionConfig(LiveConfig):
-    """The parameters of the stages after the difference."""
+    """What steers the detection: its options, and parameters of stages after the difference."""
 
     section = "detection"
 

@@ -1,6 +1,7 @@
 """Several differences of one pair side by side, with the figures that tell them apart."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +13,20 @@ from matplotlib.figure import Figure
 
 from exo2micro._typing import FloatImage
 from exo2micro.plotting.base import PairView
-from exo2micro.plotting.density import NO_DATA
 from exo2micro.plotting.difference_image import difference_colours, symmetric_limit
 from exo2micro.plotting.figure import GREY, WIDTH_IN, finish, new_figure, say, style
 from exo2micro.plotting.overviews import display_factor, overview, overview_mask
 from exo2micro.raster.base import Raster
 
-COLUMNS: Final = 4
+COLUMNS: Final = 3
 """More pictures in a row are too small to see microbes in."""
 
 _TILE_PX: Final = 250_000
 _TEXT_IN: Final = 0.62
 """Height of a tile's heading and of the lines below it."""
+
+_CHARACTERS: Final = 130
+"""Characters of small text that fit the width of the figure."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def plot_contact_sheet(
         figure = new_figure(kind, sample=sample, dye=dye, height_in=rows * tile_height + 0.8)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, tile in zip(grid.flat, tiles, strict=False):
-            _draw_tile(axes, tile, limit)
+            _draw_tile(axes, tile, limit, _CHARACTERS // columns)
         for axes in grid.flat[len(tiles) :]:
             axes.set_axis_off()
         shown = [image for axes in grid.flat for image in axes.images]
@@ -117,14 +120,15 @@ def plot_contact_sheet(
         return finish(figure, save_path)
 
 
-def _draw_tile(axes: Axes, tile: Tile, limit: float) -> None:
-    axes.set_title(tile.title, loc="left", fontweight="bold")
+def _draw_tile(axes: Axes, tile: Tile, limit: float, characters: int) -> None:
+    axes.set_title(textwrap.fill(tile.title, characters), loc="left", fontweight="bold")
     if tile.picture is None:
-        say(axes, NO_DATA)
+        say(axes, "no difference")
     else:
         masked = np.ma.masked_invalid(tile.picture)
         axes.imshow(masked, cmap=difference_colours(), vmin=-limit, vmax=limit)
         axes.set(xticks=[], yticks=[])
+    text = "\n".join(textwrap.fill(line, characters) for line in tile.text.splitlines())
     axes.text(
-        0.0, -0.03, tile.text, transform=axes.transAxes, va="top", ha="left", color=GREY, fontsize=7
+        0.0, -0.03, text, transform=axes.transAxes, va="top", ha="left", color=GREY, fontsize=7
     )

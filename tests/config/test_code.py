@@ -14,6 +14,7 @@ from exo2micro import PARAMETER_REGISTRY
 from exo2micro.config import (
     BatchConfig,
     LazyBatchConfig,
+    LazyDetectionConfig,
     LazyOutputConfig,
     LazyPipelineConfig,
     PipelineConfig,
@@ -41,6 +42,7 @@ def lazy_configs() -> st.SearchStrategy[tuple]:
         parameter_values().map(lambda v: LazyPipelineConfig(**v)),
         parameter_values(section="batch").map(lambda v: LazyBatchConfig(**v)),
         parameter_values(section="output").map(lambda v: LazyOutputConfig(**v)),
+        parameter_values(section="detection").map(lambda v: LazyDetectionConfig(**v)),
     )
 
 
@@ -61,8 +63,9 @@ def test_python_code_of_a_concrete_configuration(values):
 def test_toml_makes_the_same_again(configs):
     text = to_toml(*configs)
     back = from_toml(text)
-    assert (back["pipeline"], back["batch"], back["output"]) == configs
-    assert to_toml(back["pipeline"], back["batch"], back["output"]) == text
+    names = ("pipeline", "batch", "output", "detection")
+    assert tuple(back[name] for name in names) == configs
+    assert to_toml(*(back[name] for name in names)) == text
 
 
 @given(parameter_values())

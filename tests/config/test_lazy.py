@@ -136,6 +136,7 @@ def test_detection_shares_the_values_of_the_pipeline():
         assert [f.name for f in dataclasses.fields(DetectionConfig)][-1] == "threshold_probe"
         with config_context(LazyPipelineConfig(threshold_probe=6.0)):
             assert LazyDetectionConfig().threshold_probe == 6.0
+            assert LazyDetectionConfig().threshold == 5.0
     finally:
         del PARAMETER_REGISTRY["threshold_probe"]
 
