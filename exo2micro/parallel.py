@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exo2micro.custom.step import FunctionStep, ResolvedStep
 from exo2micro.errors import RawPairingError
+from exo2micro.execution.extras import Extras, configured_steps
 from exo2micro.execution.machine import available_cores
 from exo2micro.execution.parameters import settings_from
 from exo2micro.pipeline import SampleDye
@@ -62,6 +64,7 @@ def run_batch(
     force_run: bool = False,
     *,
     keep_failed: bool = False,
+    stages: Sequence[FunctionStep | ResolvedStep | str] = (),
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> BatchResults:
     """Run many pairs.
@@ -79,6 +82,9 @@ def run_batch(
         Parameters for all pairs, above the configuration files; see `SampleDye`.
     output_dir, raw_dir, from_stage, to_stage, force, checkpoint_format, force_run, keep_failed
         As for `SampleDye` and `SampleDye.run`.
+    stages : sequence of FunctionStep or str, optional
+        Extra stages of all pairs, as for `SampleDye`. Their code, and that of the custom plots,
+        estimators and readers of the store, travels with the work.
     progress : callable, optional
         Called with each result as it comes.
 
@@ -95,6 +101,8 @@ def run_batch(
     ParameterError
         If a parameter is wrong; nothing is run then.
     """
+    extras = Extras([*configured_steps(raw_dir, params), *stages])
+    code = extras.resolve()
     tasks = discover_tasks(raw_dir, samples, dyes)
     if not tasks:
         wanted = f"samples {samples or 'all'}, dyes {dyes or 'all'}"
@@ -111,6 +119,8 @@ def run_batch(
         "checkpoint_format": checkpoint_format,
         "threads": settings.option("threads") or max(1, cores // workers),
         "params": settings,
+        "stages": extras.steps,
+        "custom": code,
     }
     SampleDye(*tasks[0], **options)
     call = {

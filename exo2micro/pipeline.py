@@ -17,7 +17,13 @@ from exo2micro.execution.borrowing import PARAMETER as BORROW_FROM
 from exo2micro.execution.borrowing import lent_alignment, sibling_dye
 from exo2micro.execution.comparison import Comparison, compare_variants
 from exo2micro.execution.events import StageEvent
-from exo2micro.execution.extras import Extras, TakesStages, custom_bytes, under_held_code
+from exo2micro.execution.extras import (
+    Extras,
+    TakesStages,
+    configured_steps,
+    custom_bytes,
+    under_held_code,
+)
 from exo2micro.execution.hooks import hooks_of, stages_of
 from exo2micro.execution.machine import available_cores
 from exo2micro.execution.parameters import ParameterSet, settings_from, under_own_settings
@@ -132,13 +138,15 @@ class SampleDye(CheckpointAccess, TakesStages):
         self._results: dict[str, Any] = {}
         self._pair: Any = None
         self._active: StageRunner | None = None
-        self._extras = Extras(stages, custom)
+        self._extras = Extras([*configured_steps(raw_dir, params), *stages], custom)
         self._diagnostics: list[Diagnostic] = []
         for diagnostic in diagnostics:
             self.add_diagnostic(diagnostic)
 
     def __repr__(self) -> str:
-        changed = ", ".join(f"{n}={v!r}" for n, v in self.non_default_params().items())
+        named = [f"{n}={v!r}" for n, v in self.non_default_params().items()]
+        named += [str(getattr(step, "step", step)) for step in self._extras.steps]
+        changed = ", ".join(named)
         return f"SampleDye({self.sample!r}, {self.dye!r}{', ' + changed if changed else ''})"
 
     @property
@@ -181,7 +189,8 @@ class SampleDye(CheckpointAccess, TakesStages):
         stage : int, optional
             Only the parameters of this stage.
         """
-        return explain(self._parameters.snapshot(), stage)
+        table = explain(self._parameters.snapshot(), stage)
+        return Table([*table.rows, *self._stage_rows(stage)])
 
     def non_default_params(self, stage: int | None = None) -> dict[str, Value]:
         """Return the parameters that differ from their default, up to a stage if given."""

@@ -32,6 +32,7 @@ Exit code: the gravest of all pairs: 1 error, 4 FAIL, 3 CHECK, 0 PASS.
     help="How many at once; by default one per core. Implies --parallel.",
 )
 @options.settings
+@options.extra_stages
 @options.stages
 @options.checkpoint_format
 @options.folders

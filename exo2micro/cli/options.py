@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +13,9 @@ from exo2micro.config.options import unknown_name
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
 from exo2micro.parameter import Value
+
+if TYPE_CHECKING:
+    from exo2micro.custom.step import FunctionStep
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -90,6 +93,15 @@ settings = click.option(
     callback=lambda _ctx, _param, texts: Layer.of("run", parse_settings(texts), "--set"),
     help='Set a parameter; repeat for more. "off" is no value. `exo2micro params` lists them.',
 )
+extra_stages = click.option(
+    "--stage",
+    "stages",
+    metavar="NAME:after=3,...",
+    multiple=True,
+    callback=lambda _ctx, _param, texts: parse_stages(texts),
+    help="Add a custom function as an extra stage, with its parameters: "
+    "--stage denoise:after=3,sigma=2; repeat for more.",
+)
 stages = stacked(
     click.option("--from-stage", type=click.IntRange(min=1), help="Compute anew from this stage."),
     click.option("--to-stage", type=click.IntRange(min=1), help="Stop after this stage."),
@@ -118,6 +130,24 @@ threads = click.option(
     help="Threads to use; by default what the configuration files say, else one per core up to "
     "eight. No result depends on it.",
 )
+
+
+def parse_stages(texts: Sequence[str]) -> "tuple[FunctionStep, ...]":
+    """Return the extra stages that ``name:after=3,parameter=value`` texts describe.
+
+    Raises
+    ------
+    click.BadParameter
+        For a text of another form or a stage that does not exist.
+    """
+    if not texts:
+        return ()
+    from exo2micro.custom.step import FunctionStep
+
+    try:
+        return tuple(FunctionStep.parse(text) for text in texts)
+    except ParameterError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Value]:

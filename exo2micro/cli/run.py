@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from exo2micro.cli.progress import showing_stages
 from exo2micro.cli.terminal import Terminal
 from exo2micro.config import Layer
 
+if TYPE_CHECKING:
+    from exo2micro.custom.step import FunctionStep
+
 
 @click.command(
     epilog="""\b
@@ -19,6 +22,7 @@ Examples:
   exo2micro run CD070 SybrGld_microbe
   exo2micro run CD070 DAPI --set boundary_width=20 --set scale_percentile=50
   exo2micro run CD070 DAPI --from-stage 3
+  exo2micro run CD070 DAPI --stage denoise:after=3,sigma=2
   exo2micro run CD070 DAPI --json -q > result.json
 
 \b
@@ -28,6 +32,7 @@ Exit code: 0 PASS, 1 error, 2 wrong usage, 3 CHECK (look first), 4 FAIL (withhel
 @click.argument("sample")
 @click.argument("dye")
 @options.settings
+@options.extra_stages
 @options.stages
 @options.checkpoint_format
 @options.folders
@@ -42,6 +47,7 @@ def run(
     output_dir: Path,
     raw_dir: Path,
     threads: int | None,
+    stages: "tuple[FunctionStep, ...]",
     **how: Any,  # noqa: ANN401
 ) -> int:
     """Register, scale and subtract the images of SAMPLE and DYE.
@@ -59,6 +65,7 @@ def run(
         checkpoint_format=checkpoint_format,
         threads=threads,
         params=settings,
+        stages=stages,
     )
     with showing_stages(terminal) as progress:
         result = pair.run(**how, progress=progress)

@@ -2,16 +2,22 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
+from exo2micro.config import Snapshot
+from exo2micro.config.files import ExtraStage, project_file, read_config_file, user_file
 from exo2micro.custom.run_code import CustomCode, collect
 from exo2micro.custom.step import FunctionStep, ResolvedStep, resolve
+from exo2micro.errors import ConfigError, ParameterError
 from exo2micro.execution.plan import PlannedStage
 from exo2micro.execution.runner import StageRunner
 
 Step = FunctionStep | ResolvedStep
 Function = Callable[..., Any]
+
+_NAMES = ("function", "name")  # keys under which a file names the function, the better one first
 
 
 class Extras:
@@ -49,6 +55,45 @@ class Extras:
             yield
         finally:
             self._held = before
+
+
+def configured_steps(
+    raw_dir: str | os.PathLike[str], params: Mapping[str, Any] | None
+) -> list[FunctionStep]:
+    """Return the extra stages of the user's and the project's file, in this order.
+
+    Parameters
+    ----------
+    raw_dir : path
+        Folder of raw files; the project file lies beside it.
+    params : mapping or Snapshot, optional
+        What the run was given; with a snapshot, no file is read.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is not described well, with file and line.
+    """
+    if isinstance(params, Snapshot):
+        return []
+    files = (
+        read_config_file(user_file(), "user file"),
+        read_config_file(project_file(raw_dir), "project file"),
+    )
+    return [_configured(stage) for file in files for stage in file.extra_stages]
+
+
+def _configured(stage: ExtraStage) -> FunctionStep:
+    values = {name: value for name, value in stage.values.items() if name not in _NAMES}
+    name = next((str(stage.values[key]) for key in _NAMES if key in stage.values), "")
+    if not name:
+        msg = f"{stage.source}: an extra stage needs a function: add function = 'NAME'"
+        raise ConfigError(msg)
+    try:
+        return FunctionStep.of(name, values)
+    except ParameterError as error:
+        msg = f"{stage.source}: {error}"
+        raise ConfigError(msg) from error
 
 
 class TakesStages:
@@ -132,6 +177,22 @@ class TakesStages:
             step = resolve(asked, lambda _: own)
         self._extras.steps.append(step)
         return step
+
+    def _stage_rows(self, stage: int | None) -> list[dict[str, Any]]:
+        """Return the parameters of the extra stages as rows of the table of all parameters."""
+        return [
+            {
+                "stage": resolved.step.after,
+                "parameter": f"+{resolved.name}.{parameter.name}",
+                "value": resolved.values[parameter.name],
+                "default": parameter.default,
+                "source": "run" if parameter.name in resolved.step.parameters else "default",
+                "overrides": None,
+            }
+            for resolved in self._extras.resolve().steps
+            if stage in (None, resolved.step.after)
+            for parameter in resolved.function.parameters
+        ]
 
 
 Owner = TypeVar("Owner", bound=TakesStages)
