@@ -24,6 +24,7 @@ from exo2micro.raster.record import FileStamp, Record, read_record
 from exo2micro.raster.stream import PlaneSource, Sink, drain, feed, stream_bands
 
 if TYPE_CHECKING:
+    from exo2micro.raster.fits_table import TableSpec
     from exo2micro.raster.fits_tiles import PlaneSpec
 
 logger = logging.getLogger(__name__)
@@ -198,6 +199,14 @@ def open_image(path: Path) -> Raster:
     return TiffCheckpoint(path)
 
 
+def _tables_of(record: Record) -> "tuple[TableSpec, ...]":
+    from exo2micro.raster.transform_table import transform_table
+
+    if record.transform is None:
+        return ()
+    return (transform_table(record.transform, record.facts),)
+
+
 @contextlib.contextmanager
 def _temporaries(targets: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     temporaries = {kind: temporary_beside(path) for kind, path in targets.items()}
@@ -226,6 +235,7 @@ def _write_images(
                 source.dtype,
                 fits_header(record, product.cards),
                 product.planes,
+                _tables_of(record),
             )
             sinks.append(stack.enter_context(writer))
         bands = feed(stream_bands(source, threads=threads, encode="tiff" in temporaries), sinks)

@@ -23,6 +23,7 @@ from exo2micro.raster.fits_checksum import (
     sum_words,
     with_checksums,
 )
+from exo2micro.raster.fits_table import TableSpec, encode_table
 from exo2micro.raster.fits_tiles import CompressedPlane, PlaneSpec
 from exo2micro.raster.stream import Band, pixels_of
 
@@ -53,6 +54,8 @@ class FitsWriter:
         Cards of the primary header; structural and checksum cards are added here.
     planes : sequence of PlaneSpec, optional
         The companion planes, written as compressed extensions.
+    tables : sequence of TableSpec, optional
+        Tables, written after them.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class FitsWriter:
         dtype: np.dtype[Any],
         header: fits.Header,
         planes: Sequence[PlaneSpec] = (),
+        tables: Sequence[TableSpec] = (),
     ) -> None:
         self._path = path
+        self._tables = tables
         self._shape = shape
         bitpix = _BITPIX[dtype.str[1:]]
         self._stored = _STORED[bitpix]
-        self._header = _primary_header(header, bitpix, shape, extended=bool(planes))
+        self._header = _primary_header(header, bitpix, shape, extended=bool(planes or tables))
         self._data_start = len(self._header.tostring())
         self._sum = 0
         self._planes = {
@@ -102,14 +107,11 @@ class FitsWriter:
 
     def _write_primary(self, band: Band) -> None:
         nx = self._shape[1]
-        data = pixels_of(band.planes["data"])
-        full = np.zeros((data.shape[0], nx), self._stored)
-        full[:, band.cols] = data
-        offset = band.rows.start * nx * full.itemsize
-        self._sum = add_words(self._sum, sum_words(full.tobytes(), offset % 4))
-        part = np.ascontiguousarray(full[:, band.cols])
-        for index, row in enumerate(part):
-            position = offset + (index * nx + band.cols.start) * full.itemsize
+        data = np.ascontiguousarray(pixels_of(band.planes["data"]).astype(self._stored))
+        size = data.itemsize
+        for index, row in enumerate(data):
+            position = ((band.rows.start + index) * nx + band.cols.start) * size
+            self._sum = add_words(self._sum, sum_words(row.tobytes(), position % 4))
             self._file.seek(self._data_start + position)
             self._file.write(row.data)
 
@@ -124,6 +126,8 @@ class FitsWriter:
         self._file.seek(end)
         for plane in self._planes.values():
             plane.append_to(self._file)
+        for table in self._tables:
+            self._file.write(encode_table(table))
         self._file.flush()
 
 

@@ -65,7 +65,7 @@ def confirm(inputs: StageInputs) -> StageOutput:
             f"it: {certificate.verdict.reason}; {_quote(loan)}"
         )
     return StageOutput(
-        (aligned_product(inputs, transform),),
+        (aligned_product(inputs, transform, certificate.to_dict()),),
         transform=transform.to_dict(),
         metrics={BORROWED: loan, "certificate": certificate.to_dict()},
         verdict=verdict,

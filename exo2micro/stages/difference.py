@@ -18,7 +18,12 @@ from exo2micro.stages.difference_planes import (
     noise_cards,
     plane_specs,
 )
-from exo2micro.stages.frames import CanvasValidity, low_confidence, post_window
+from exo2micro.stages.frames import (
+    CanvasValidity,
+    certificate_cards,
+    low_confidence,
+    post_window,
+)
 from exo2micro.subtraction.confidence import registration_error
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
@@ -83,8 +88,14 @@ class DifferenceStage(Stage):
             found = _estimate_noise(plain, sample, canonical, inputs)
             metrics["noise"] = describe_noise(found)
             messages, noise = (*messages, *found.messages), found.noise
+        certified = certificate_cards(alignment.metrics.get("certificate"))
         products = tuple(
-            _product(subtract(scale=e.scale, offset=e.offset, noise=_noise_of(noise, e)), label, e)
+            _product(
+                subtract(scale=e.scale, offset=e.offset, noise=_noise_of(noise, e)),
+                label,
+                e,
+                certified,
+            )
             for label, e in estimates.items()
         )
         return StageOutput(
@@ -167,7 +178,9 @@ def _number(value: Value) -> float | None:
     return None if value is None else float(value)
 
 
-def _product(difference: DifferenceRaster, label: str, estimate: ScaleEstimate) -> Product:
+def _product(
+    difference: DifferenceRaster, label: str, estimate: ScaleEstimate, certified: Mapping[str, Card]
+) -> Product:
     tally = DifferenceTally(difference.shape[0] * difference.shape[1])
     cards: dict[str, Card] = {
         "SCALE": (estimate.scale, "brightness ratio post/pre of the background"),
@@ -175,6 +188,7 @@ def _product(difference: DifferenceRaster, label: str, estimate: ScaleEstimate) 
         "SCALELO": (estimate.interval[0], "lower end of the scale's 95 % interval"),
         "SCALEHI": (estimate.interval[1], "upper end of the scale's 95 % interval"),
         "OFFSET": (estimate.offset, "counts subtracted beside scale * pre"),
+        **certified,
     }
     if difference.noise is not None:
         cards |= noise_cards(difference.noise)

@@ -11,6 +11,7 @@ from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.raster.base import OffsetRaster, Raster, window_overlap
 from exo2micro.raster.checkpoint import Product
+from exo2micro.raster.header import Card
 from exo2micro.raster.record import Record
 from exo2micro.raster.stream import RasterSource
 from exo2micro.stages.base import StageInputs
@@ -30,11 +31,13 @@ def raw_frames(inputs: StageInputs) -> tuple[Raster, Raster]:
     return post, pre
 
 
-def aligned_product(inputs: StageInputs, transform: Transform) -> Product:
+def aligned_product(
+    inputs: StageInputs, transform: Transform, certificate: Mapping[str, Any]
+) -> Product:
     """Return the pre-stain image seen through a transform, on the canvas, where post lies."""
     _, pre = raw_frames(inputs)
     warped: Raster = WarpedRaster(pre, transform, tuple(inputs.facts["post_shape"]))
-    cards = {}
+    cards = certificate_cards(certificate)
     if pre.dtype.kind in "ui":
         warped = QuantisedRaster(warped)
         cards["QUANTUM"] = (QUANTUM, "step of the pixel values in counts")
@@ -50,6 +53,27 @@ def preview_product(inputs: StageInputs, transform: Transform, name: str = "pre"
 
 def _on_canvas(raster: Raster, facts: Mapping[str, Any]) -> Raster:
     return OffsetRaster(raster, tuple(facts["canvas_shape"]), tuple(facts["offset"]))
+
+
+def certificate_cards(certificate: Mapping[str, Any] | None) -> dict[str, Card]:
+    """Return what tiles held out of the fit say about an alignment; nothing if none was judged."""
+    if certificate is None:
+        return {}
+    cards: dict[str, Card] = {
+        "CERTLEV": (certificate["level"], "verdict of the alignment's certificate"),
+        "CERTN": (certificate["tiles"], "held-out tiles that match"),
+        "CERTCOV": (certificate["coverage"], "part of the sample near these tiles"),
+    }
+    figures = {
+        "CERTMED": ("median_px", "median alignment error, px"),
+        "CERT95": ("p95_px", "95 % of the sample are below this, px"),
+        "CERTBND": ("bound_px", "95 % confidence limit of CERT95, px"),
+        "CERTFB": ("forward_backward_px", "forward-backward distance, median, px"),
+    }
+    for keyword, (name, text) in figures.items():
+        if certificate[name] is not None:
+            cards[keyword] = (certificate[name], text)
+    return cards
 
 
 def post_window(facts: Mapping[str, Any]) -> tuple[slice, slice]:

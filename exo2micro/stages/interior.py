@@ -31,10 +31,11 @@ class InteriorStage(Stage):
         coarse = inputs.upstream(2)
         initial = Transform.from_dict(coarse.transform or {})
         result = refine(inputs, initial, InteriorSettings(**values))
+        certificate = result.certificate.to_dict()
         return StageOutput(
-            (aligned_product(inputs, result.transform),),
+            (aligned_product(inputs, result.transform, certificate),),
             transform=result.transform.to_dict(),
-            metrics={**result.metrics, "certificate": result.certificate.to_dict()},
+            metrics={**result.metrics, "certificate": certificate},
             verdict=Verdict.worst([result.verdict, as_doubt(coarse.verdict)]),
             messages=result.messages,
         )
