@@ -13,10 +13,10 @@ if TYPE_CHECKING:
         refine_interior_sift,
         register_highorder,
     )
+    from exo2micro.batch.run import run_batch
     from exo2micro.custom.manager import CustomFunctionManager
     from exo2micro.defaults import DEFAULTS, PARAMETER_REGISTRY
     from exo2micro.execution.preflight import preflight_check
-    from exo2micro.parallel import run_batch
     from exo2micro.pipeline import SampleDye
     from exo2micro.plotting.difference_histogram import plot_difference_histogram
     from exo2micro.plotting.difference_image import plot_difference_image
@@ -67,7 +67,7 @@ _HOMES = {
     "refine_interior_ecc": "alignment.functions",
     "refine_interior_sift": "alignment.functions",
     "register_highorder": "alignment.functions",
-    "run_batch": "parallel",
+    "run_batch": "batch.run",
     "show": "plotting.figure",
     "survey_raw_channels": "raw",
 }

@@ -29,7 +29,7 @@ from exo2micro.execution.machine import available_cores
 from exo2micro.execution.parameters import ParameterSet, settings_from, under_own_settings
 from exo2micro.execution.pictures import draw_stale, gallery_of
 from exo2micro.execution.plan import PlannedStage, Request
-from exo2micro.execution.preflight import preflight_check, require
+from exo2micro.execution.preflight import PreflightReport, preflight_check, require
 from exo2micro.execution.raw_input import (
     call_loader,
     channel_of,
@@ -237,6 +237,28 @@ class SampleDye(CheckpointAccess, TakesStages):
         runner = self._new_runner(keep_failed=keep_failed, deep=deep)
         numbers = runner.numbers(to_stage)
         return runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
+
+    def preflight(
+        self,
+        from_stage: int | None = None,
+        to_stage: int | None = None,
+        *,
+        force: bool = False,
+    ) -> PreflightReport | None:
+        """Return what `run` with these arguments would need; None where the raw files are not read.
+
+        Raises
+        ------
+        Exo2microError
+            If the raw files cannot be found or read.
+        """
+        self._pair = None
+        runner = self._new_runner()
+        numbers = runner.numbers(to_stage)
+        rows = runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
+        report = self._preflight(runner, rows)
+        self._pair = None
+        return report
 
     @under_own_settings
     @under_held_code
@@ -469,6 +491,13 @@ class SampleDye(CheckpointAccess, TakesStages):
         self, runner: StageRunner, rows: Sequence[PlannedStage], *, force_run: bool
     ) -> None:
         """Find out what speaks against a run before anything is created on disk."""
+        report = self._preflight(runner, rows)
+        if report is not None and not force_run:
+            require(report)
+
+    def _preflight(
+        self, runner: StageRunner, rows: Sequence[PlannedStage]
+    ) -> PreflightReport | None:
         to_run = [row for row in rows if row.action == "run"]
         if any(runner.stages[row.number].reads_raw for row in to_run if row.position is None):
             pair = self._pair_once()
@@ -476,17 +505,15 @@ class SampleDye(CheckpointAccess, TakesStages):
         elif (padded := runner.main_record(1)) and any(row.position is not None for row in to_run):
             shapes = tuple(padded.facts["post_shape"]), tuple(padded.facts["pre_shape"])
         else:
-            return
-        if not force_run:
-            larger = max(shapes[0][0], shapes[1][0]), max(shapes[0][1], shapes[1][1])
-            report = preflight_check(
-                *shapes,
-                self.params,
-                self.output_dir,
-                self.checkpoint_format,
-                custom_bytes=custom_bytes(runner, rows, larger),
-            )
-            require(report)
+            return None
+        larger = max(shapes[0][0], shapes[1][0]), max(shapes[0][1], shapes[1][1])
+        return preflight_check(
+            *shapes,
+            self.params,
+            self.output_dir,
+            self.checkpoint_format,
+            custom_bytes=custom_bytes(runner, rows, larger),
+        )
 
     def _copy_with(self, changes: Mapping[str, Any], dye: str | None = None) -> "SampleDye":
         other = type(self)(

@@ -30,7 +30,7 @@ LAYERS = (
     ("custom",),
     ("execution",),
     ("pipeline",),
-    ("parallel",),
+    ("batch",),
     ("report",),
     ("cli",),
     ("utils",),

@@ -1,35 +1,79 @@
 """``exo2micro batch``: many samples and dyes."""
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from exo2micro.cli import options
-from exo2micro.cli.exits import exit_code_of_batch
+from exo2micro.cli.batch_progress import showing_tasks
+from exo2micro.cli.exits import ExitCode, exit_code_of_batch
 from exo2micro.cli.terminal import Terminal
-from exo2micro.config import Layer
 
 
-@click.command(
+@click.group(
+    invoke_without_command=True,
     epilog="""\b
 Examples:
   exo2micro batch
   exo2micro batch --sample CD070 --sample CD071 --dye DAPI
-  exo2micro batch --parallel --workers 4 --set scale_percentile=50
-  exo2micro batch --json -q > results.json
+  exo2micro batch --workers 4 --timeout 7200 --table tonight.csv
+  exo2micro batch --overrides per_pair.csv --dry-run
+  exo2micro batch --resume              go on after a crash or Ctrl-C
+  exo2micro batch --retry-failed        run the pairs again that ended with an error
+  exo2micro batch --where verdict=CHECK run those pairs of the latest batch
+  exo2micro batch status                from another terminal, while it runs
 
 \b
 Exit code: the gravest of all pairs: 1 error, 4 FAIL, 3 CHECK, 0 PASS.
-"""
+""",
 )
 @options.selection
+@click.option("--only", metavar="SAMPLE/DYE", multiple=True, help="Only these pairs; * and ? work.")
+@click.option(
+    "--where",
+    metavar="COLUMN=VALUE",
+    multiple=True,
+    help="Only pairs whose row in the latest batch's table matches, e.g. verdict=CHECK.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the latest batch.")
+@click.option("--retry-failed", is_flag=True, help="Go on, and run pairs with an error again.")
+@click.option("--dry-run", is_flag=True, help="Show what would run and why; run nothing.")
 @click.option("--parallel", is_flag=True, help="Work on several pairs at once.")
 @click.option(
     "--workers",
     "n_workers",
     type=click.IntRange(min=1),
-    help="How many at once; by default one per core. Implies --parallel.",
+    help="How many at once; by default as cores and memory allow. Implies --parallel.",
+)
+@click.option(
+    "--timeout",
+    "timeout_per_task",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End a pair that takes longer.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    help="How often a pair that ran out of memory is tried again, alone; by default once.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(("continue", "stop")),
+    help="What to do after an error; by default continue.",
+)
+@click.option(
+    "--overrides",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV file with the columns sample, dye and parameters that differ.",
+)
+@click.option(
+    "--table",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the table of results, as .csv or .ecsv.",
 )
 @options.settings
 @options.extra_stages
@@ -37,38 +81,111 @@ Exit code: the gravest of all pairs: 1 error, 4 FAIL, 3 CHECK, 0 PASS.
 @options.checkpoint_format
 @options.folders
 @options.speaking()
-def batch(
-    terminal: Terminal,
-    samples: tuple[str, ...],
-    dyes: tuple[str, ...],
-    parallel: bool,
-    n_workers: int | None,
-    settings: Layer,
-    **how: Any,  # noqa: ANN401
-) -> int:
+def batch(terminal: Terminal, **how: Any) -> int:  # noqa: ANN401
     """Run every complete pair of the raw folder, or a selection.
 
-    An error of one pair ends that pair only. A table of all pairs and a list of the problems come
-    at the end.
+    Each pair runs in a process of its own: an error, a crash or a kill ends that pair only. What
+    was done is in a journal in processed/_batches. A table of all pairs and a list of the problems
+    come at the end.
     """
-    from exo2micro import run_batch
+    if click.get_current_context().invoked_subcommand is not None:
+        return ExitCode.PASS
+    if how.pop("dry_run"):
+        return _dry_run(terminal, how)
+    return _run(terminal, how)
 
-    results = run_batch(
-        samples or None,
-        dyes or None,
-        parallel=True if parallel or n_workers is not None else None,
-        n_workers=n_workers,
-        params=settings,
-        progress=lambda result: terminal.say(line_of(result)),
-        **how,
-    )
+
+def _run(terminal: Terminal, how: dict[str, Any]) -> int:
+    from exo2micro.batch import resume_batch, run_batch
+
+    table = how.pop("table")
+    parallel = how.pop("parallel") or how["n_workers"] is not None
+    resume, retry_failed = how.pop("resume"), how.pop("retry_failed")
+    with showing_tasks(terminal) as progress:
+        if resume or retry_failed:
+            results = resume_batch(
+                how["output_dir"],
+                retry_failed=retry_failed,
+                parallel=True if parallel else None,
+                n_workers=how["n_workers"],
+                progress=progress,
+            )
+        else:
+            only = _matching(how.pop("where"), how)
+            params = how.pop("settings")
+            results = run_batch(
+                **_selection(how),
+                **{**how, "only": only},
+                params=params,
+                parallel=parallel or "subprocess",
+                progress=progress,
+            )
+    if table is not None:
+        results.write(table)
     code = exit_code_of_batch(results)
     terminal.result({"results": list(results), "exit_code": int(code)}, lambda: str(results))
     return code
 
 
-def line_of(result: Mapping[str, Any]) -> str:
-    """Return one finished pair as a line of text."""
-    seconds = result.get("seconds")
-    took = f" in {seconds:.1f} s" if seconds is not None else ""
-    return f"{result['sample']} / {result['dye']}: {result['status']}{took}"
+def _dry_run(terminal: Terminal, how: dict[str, Any]) -> int:
+    from exo2micro.batch import plan_batch
+
+    only = _matching(how.pop("where"), how)
+    kept = ("output_dir", "raw_dir", "from_stage", "to_stage", "force", "checkpoint_format")
+    table = plan_batch(
+        **_selection(how),
+        **{name: how[name] for name in (*kept, "overrides", "stages")},
+        params=how["settings"],
+        only=only,
+    )
+    terminal.result({"plan": table.rows}, lambda: str(table))
+    return ExitCode.PASS
+
+
+def _selection(how: dict[str, Any]) -> dict[str, Any]:
+    """Take samples and dyes out of the options; none given means all."""
+    return {name: how.pop(name) or None for name in ("samples", "dyes")}
+
+
+def _matching(where: Sequence[str], how: dict[str, Any]) -> tuple[str, ...]:
+    """Return patterns of the pairs asked for, those of ``--where`` from the latest batch."""
+    only: tuple[str, ...] = how["only"]
+    if not where:
+        return only
+    from exo2micro.batch import Journal
+    from exo2micro.batch.results import COLUMNS, row_of
+
+    rows = [row_of(result) for result in Journal.latest(how["output_dir"]).results.values()]
+    for condition in where:
+        column, _, pattern = condition.partition("=")
+        if column not in COLUMNS:
+            text = f"--where {condition}: the columns are {', '.join(COLUMNS)}"
+            raise click.UsageError(text)
+        rows = [row for row in rows if fnmatch.fnmatchcase(str(row[column]), pattern)]
+    if not rows:
+        text = f"no pair of the latest batch has {' and '.join(where)}"
+        raise click.UsageError(text)
+    return (*only, *(f"{row['sample']}/{row['dye']}" for row in rows))
+
+
+@batch.command()
+@options.output_dir
+@options.speaking()
+def status(terminal: Terminal, output_dir: Path) -> int:
+    """Show how far the latest batch is; works from another terminal while it runs."""
+    from exo2micro.batch.overview import batch_status
+
+    table = batch_status(output_dir)
+    terminal.result({"pairs": table.rows, "state": table.title}, lambda: str(table))
+    return ExitCode.PASS
+
+
+@batch.command()
+@options.output_dir
+@options.speaking()
+def stop(terminal: Terminal, output_dir: Path) -> int:
+    """End the latest batch from another terminal; what was finished is kept."""
+    from exo2micro.batch.overview import stop_batch
+
+    terminal.say(stop_batch(output_dir))
+    return ExitCode.PASS

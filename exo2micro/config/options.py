@@ -38,6 +38,29 @@ OPTIONS: dict[str, dict[str, Parameter]] = {
             kind=int,
             bounds=(1, 10_000),
         ),
+        "timeout_per_task": Parameter(
+            None,
+            "tpt",
+            1,
+            "Longest time for one pair; off means no limit.",
+            kind=float,
+            bounds=(0.001, None),
+            unit="s",
+        ),
+        "retries": Parameter(
+            1,
+            "rt",
+            1,
+            "How often a pair that ran out of memory is tried again, alone.",
+            bounds=(0, 100),
+        ),
+        "on_error": Parameter(
+            "continue",
+            "oe",
+            1,
+            "What a batch does after an error.",
+            choices=("continue", "stop"),
+        ),
     },
     "output": {
         "checkpoint_format": Parameter(

@@ -6,6 +6,8 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
+from exo2micro.execution.control_group import free_memory_bytes
+
 
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
@@ -18,6 +20,15 @@ def peak_memory_bytes() -> int:
     """Return the largest resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def available_memory_bytes() -> int:
+    """Return the memory that can be taken now; a container may allow less than is free."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    limited = free_memory_bytes()
+    return free if limited is None else min(free, limited)
 
 
 def single_threaded_blas() -> AbstractContextManager[Any]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from exo2micro.errors import InsufficientDiskError, InsufficientMemoryError
+from exo2micro.execution.machine import available_memory_bytes
 
 # Chosen to lie above the figures of one 8-bit 6000 x 5000 pair in benchmarks/RESULTS.md (748 MB,
 # 16 s); other sizes are extrapolated.
@@ -95,8 +94,8 @@ def estimate_pipeline_output_size(
 
 
 def get_available_memory() -> int:
-    """Return the bytes of memory that are available now."""
-    return int(psutil.virtual_memory().available)
+    """Return the bytes of memory that are available now, container limits respected."""
+    return available_memory_bytes()
 
 
 def preflight_check(
@@ -131,7 +130,7 @@ def preflight_check(
     memory = estimate_pipeline_memory(canvas) + custom_bytes
     disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences)
     free_memory = get_available_memory()
-    free_disk = shutil.disk_usage(_existing(Path(output_dir))).free
+    free_disk = shutil.disk_usage(existing_folder(Path(output_dir))).free
     problems = []
     if memory > free_memory:
         problems.append(
@@ -174,7 +173,7 @@ def format_bytes(number: float) -> str:
     return f"{number:.1f} TB"
 
 
-def _existing(path: Path) -> Path:
+def existing_folder(path: Path) -> Path:
     """Return the nearest folder that exists already."""
     path = path.resolve()
     while not path.exists():

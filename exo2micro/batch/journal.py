@@ -1,0 +1,180 @@
+"""The journal of a batch: what was asked for and how each pair ended, as JSON lines on the disk."""
+
+import datetime
+import json
+import os
+import pickle
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from exo2micro.batch.events import append_line, read_lines
+from exo2micro.batch.task import Result
+from exo2micro.errors import CheckpointError
+from exo2micro.raster.atomic import explain_os_errors
+
+FOLDER = "_batches"
+"""Folder of all journals, below the output folder; no sample's name starts with an underscore."""
+
+_JOURNAL = "journal.jsonl"
+_REQUEST = "request.pickle"
+
+Pair = tuple[str, str]
+
+
+@dataclass
+class Journal:
+    """What is known of one batch.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the batch: ``journal.jsonl``, ``request.pickle``, ``logs/``, ``tasks/``.
+    pairs : list of (str, str)
+        All its pairs in order.
+    results : dict
+        The latest result of each pair that has one.
+    owner : dict
+        Process, machine and start of the latest run of this batch.
+    ended : str
+        How the latest run ended; empty while it goes on, or where it was killed.
+    """
+
+    folder: Path
+    pairs: list[Pair] = field(default_factory=list)
+    results: dict[Pair, Result] = field(default_factory=dict)
+    owner: Mapping[str, Any] = field(default_factory=dict)
+    ended: str = ""
+
+    @classmethod
+    def create(cls, output_dir: Path, pairs: Sequence[Pair], request: object) -> "Journal":
+        """Start the journal of a new batch and keep its request, custom code included."""
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%S")
+        folder = output_dir / FOLDER / f"{stamp}-{os.getpid()}"
+        journal = cls(folder, list(pairs))
+        with explain_os_errors(folder, "write"):
+            folder.mkdir(parents=True)
+            (folder / _REQUEST).write_bytes(pickle.dumps(request))
+        journal.start(pairs)
+        return journal
+
+    @classmethod
+    def read(cls, folder: Path) -> "Journal":
+        """Return a journal from the disk; a line that a kill cut short is left out.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no journal.
+        """
+        journal = cls(folder)
+        for entry in read_lines(folder / _JOURNAL):
+            journal._take(entry)
+        if not journal.pairs:
+            msg = f"{folder} holds no journal of a batch; start a new one with `exo2micro batch`"
+            raise CheckpointError(msg)
+        return journal
+
+    @classmethod
+    def latest(cls, output_dir: Path) -> "Journal":
+        """Return the journal of the batch that started last.
+
+        Raises
+        ------
+        CheckpointError
+            If there was no batch in this output folder.
+        """
+        folders = sorted((output_dir / FOLDER).glob(f"*/{_JOURNAL}"))
+        if not folders:
+            msg = f"no batch was run in {output_dir} yet; start one with `exo2micro batch`"
+            raise CheckpointError(msg)
+        return cls.read(folders[-1].parent)
+
+    def request(self) -> Any:  # noqa: ANN401
+        """Return what was asked of the batch, exactly as it was then.
+
+        Raises
+        ------
+        CheckpointError
+            If another version of the package wrote it.
+        """
+        path = self.folder / _REQUEST
+        try:
+            return pickle.loads(path.read_bytes())
+        except (OSError, AttributeError, ImportError, TypeError, pickle.UnpicklingError) as error:
+            msg = f"{path} cannot be read ({error}); start a new batch, what is valid is kept"
+            raise CheckpointError(msg) from error
+
+    def start(self, pairs: Sequence[Pair]) -> None:
+        """Note that a run of these pairs starts now."""
+        self._append(
+            {
+                "event": "start",
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "time": _now(),
+                "pairs": [list(pair) for pair in self.pairs],
+                "running": [list(pair) for pair in pairs],
+            }
+        )
+
+    def record(self, result: Result, attempt: int) -> None:
+        """Note how one pair ended."""
+        from exo2micro.batch.results import plain
+
+        self._append(
+            {"event": "result", "attempt": attempt, "time": _now(), "result": plain(result)}
+        )
+
+    def end(self, reason: str) -> None:
+        """Note that the batch ended."""
+        self._append({"event": "end", "time": _now(), "reason": reason})
+
+    @property
+    def unfinished(self) -> list[Pair]:
+        """Pairs that have no result, or that a cancel left out."""
+        return [
+            p
+            for p in self.pairs
+            if p not in self.results or self.results[p]["status"].startswith("skipped")
+        ]
+
+    @property
+    def failed(self) -> list[Pair]:
+        """Pairs that ended with an error."""
+        return [
+            p for p in self.pairs if str(self.results.get(p, {}).get("status")).startswith("error")
+        ]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process goes on; only known on the machine that it runs on."""
+        if self.ended or self.owner.get("host") != socket.gethostname():
+            return not self.ended
+        return psutil.pid_exists(int(self.owner["pid"]))
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        with explain_os_errors(self.folder / _JOURNAL, "write"):
+            append_line(self.folder / _JOURNAL, entry)
+        self._take(json.loads(json.dumps(entry)))
+
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        """Follow one entry."""
+        match entry.get("event"):
+            case "start":
+                self.pairs = [(sample, dye) for sample, dye in entry["pairs"]]
+                self.owner = {key: entry[key] for key in ("pid", "host", "time")}
+                self.ended = ""
+            case "result":
+                result = dict(entry["result"])
+                self.results[result["sample"], result["dye"]] = result
+            case "end":
+                self.ended = entry["reason"]
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

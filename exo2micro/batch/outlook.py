@@ -1,0 +1,70 @@
+"""What a batch would do, without doing it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exo2micro.batch.overrides import Overrides
+from exo2micro.batch.prepare import make_request, prepare, select_pairs
+from exo2micro.batch.task import Task
+from exo2micro.errors import Exo2microError
+from exo2micro.execution.extras import Step
+from exo2micro.execution.preflight import format_bytes
+from exo2micro.pipeline import SampleDye
+from exo2micro.tables import Table
+
+
+def plan_batch(
+    samples: Sequence[str] | None = None,
+    dyes: Sequence[str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    output_dir: str | os.PathLike[str] = "processed",
+    raw_dir: str | os.PathLike[str] = "raw",
+    from_stage: int | None = None,
+    to_stage: int | None = None,
+    force: bool = False,
+    checkpoint_format: str | None = None,
+    *,
+    strict_dyes: bool = True,
+    overrides: Overrides = None,
+    only: Sequence[str] = (),
+    stages: Sequence[Step | str] = (),
+) -> Table:
+    """Return what `run_batch` would do: for each pair the stages to run, why, and their needs.
+
+    The arguments are those of `run_batch`, and so are the errors.
+    """
+    request = make_request(
+        output_dir,
+        raw_dir,
+        params,
+        checkpoint_format=checkpoint_format,
+        overrides=overrides,
+        call={"from_stage": from_stage, "to_stage": to_stage, "force": force},
+        stages=stages,
+    )
+    pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
+    rows = [_row(task) for task in prepare(request, pairs)]
+    busy = sum(bool(row["to run"]) for row in rows)
+    return Table(rows, footer=f"\n{busy} of {len(rows)} pairs have something to run")
+
+
+def _row(task: Task) -> dict[str, Any]:
+    """Return the outlook of one pair; an error becomes the reason."""
+    row: dict[str, Any] = {"sample": task.sample, "dye": task.dye}
+    need: dict[str, Any] = {"memory": None, "disk": None, "seconds": None}
+    try:
+        pair = SampleDye(task.sample, task.dye, **task.options)
+        planned = [stage for stage in pair.plan(**task.call) if stage.action == "run"]
+        report = pair.preflight(**task.call)
+    except Exo2microError as error:
+        return row | {"to run": "", "why": f"error: {error}"} | need
+    if report is not None:
+        need = {
+            "memory": format_bytes(report.memory_bytes),
+            "disk": format_bytes(report.disk_bytes),
+            "seconds": round(report.seconds),
+        }
+    numbers = ", ".join(str(stage.number) for stage in planned)
+    return row | {"to run": numbers, "why": planned[0].reason if planned else "all valid"} | need

@@ -1,0 +1,237 @@
+"""Before a batch starts: which pairs, with which parameters, and whether they fit the machine."""
+
+import fnmatch
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from exo2micro.batch.journal import Pair
+from exo2micro.batch.overrides import Overrides, params_for, read_overrides, unused_rows
+from exo2micro.batch.task import Task
+from exo2micro.config import Snapshot
+from exo2micro.custom.run_code import CustomCode
+from exo2micro.errors import (
+    Exo2microError,
+    InsufficientDiskError,
+    ParameterError,
+    RawPairingError,
+)
+from exo2micro.execution.extras import Extras, Step, configured_steps
+from exo2micro.execution.machine import available_cores, available_memory_bytes
+from exo2micro.execution.parameters import ParameterSet, settings_from
+from exo2micro.execution.preflight import existing_folder, format_bytes
+from exo2micro.pipeline import SampleDye
+from exo2micro.raw import discover_tasks
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a batch, resolved once: a later change of files or store does not count.
+
+    Attributes
+    ----------
+    output_dir, raw_dir, checkpoint_format
+        Keywords of `SampleDye` for all pairs.
+    settings : Snapshot
+        Parameters and options of all pairs, resolved.
+    steps : tuple of FunctionStep or ResolvedStep
+        Extra stages of all pairs.
+    custom : CustomCode
+        The custom code that takes part; it travels with each task.
+    overrides : tuple of mapping
+        Parameters per sample, dye or pair.
+    call : mapping
+        Keywords of `SampleDye.run`.
+    parallel, n_workers, timeout_per_task, retries, on_error
+        As for `run_batch`.
+    """
+
+    output_dir: str
+    raw_dir: str
+    checkpoint_format: str
+    settings: Snapshot
+    custom: CustomCode
+    steps: tuple[Step, ...] = ()
+    overrides: tuple[Mapping[str, Any], ...] = ()
+    call: Mapping[str, Any] = field(default_factory=dict)
+    parallel: bool | Literal["subprocess"] = False
+    n_workers: int | None = None
+    timeout_per_task: float | None = None
+    retries: int = 1
+    on_error: str = "continue"
+
+    def __post_init__(self) -> None:
+        if self.parallel not in (False, True, "subprocess"):
+            msg = f"parallel must be False, True or 'subprocess', got {self.parallel!r}"
+            raise ParameterError(msg)
+        if self.on_error not in ("continue", "stop"):
+            msg = f"on_error must be 'continue' or 'stop', got {self.on_error!r}"
+            raise ParameterError(msg)
+        if self.n_workers is not None and self.n_workers < 1:
+            msg = f"n_workers must be a whole number >= 1, got {self.n_workers!r}"
+            raise ParameterError(msg)
+        if self.retries < 0:
+            msg = f"retries must be a whole number >= 0, got {self.retries!r}"
+            raise ParameterError(msg)
+        if self.timeout_per_task is not None and self.timeout_per_task <= 0:
+            msg = f"timeout_per_task must be a number of seconds > 0, got {self.timeout_per_task!r}"
+            raise ParameterError(msg)
+        if self.timeout_per_task is not None and self.parallel is False:
+            msg = (
+                "timeout_per_task needs a process per pair: set parallel=True or "
+                "parallel='subprocess'"
+            )
+            raise ParameterError(msg)
+
+    def on(self, parallel: bool | Literal["subprocess"], n_workers: int | None) -> "Request":
+        """Return the same request in other processes."""
+        return replace(self, parallel=parallel, n_workers=n_workers)
+
+    def workers(self, tasks: Sequence[Task]) -> int:
+        """Return how many tasks run at once: cores and memory decide where nobody says."""
+        if self.n_workers is not None:
+            return min(self.n_workers, len(tasks))
+        need = max(task.memory_bytes for task in tasks)
+        fit = available_memory_bytes() // need if need else len(tasks)
+        return max(1, min(available_cores(), len(tasks), fit))
+
+
+def make_request(
+    output_dir: str | os.PathLike[str],
+    raw_dir: str | os.PathLike[str],
+    params: Mapping[str, Any] | None,
+    *,
+    overrides: Overrides,
+    call: Mapping[str, Any],
+    stages: Sequence[Step | str] = (),
+    **options: Any,  # noqa: ANN401
+) -> Request:
+    """Return a request from the arguments of `run_batch`; None is what the configuration says."""
+    settings = settings_from(raw_dir, params, "batch", "run_batch(params)")
+    extras = Extras([*configured_steps(raw_dir, params), *stages])
+    chosen = {
+        name: settings.option(name) if value is None else value for name, value in options.items()
+    }
+    return Request(
+        output_dir=str(output_dir),
+        raw_dir=str(raw_dir),
+        settings=settings,
+        custom=extras.resolve(),
+        steps=tuple(extras.steps),
+        overrides=tuple(read_overrides(overrides)),
+        call=call,
+        **chosen,
+    )
+
+
+def select_pairs(
+    raw_dir: Path,
+    samples: Sequence[str] | None,
+    dyes: Sequence[str] | None,
+    only: Sequence[str],
+    *,
+    strict_dyes: bool,
+) -> list[Pair]:
+    """Return the pairs to run.
+
+    Raises
+    ------
+    RawPairingError
+        If there are none, or a sample or (where strict) a dye has none.
+    """
+    pairs = discover_tasks(raw_dir, samples, dyes)
+    lacking = [sample for sample in samples or () if all(sample != p[0] for p in pairs)]
+    if strict_dyes:
+        for dye in dyes or ():
+            if not discover_tasks(raw_dir, samples, [dye]):
+                lacking.append(dye)
+    if lacking:
+        msg = (
+            f"no complete pair for {', '.join(lacking)} in {raw_dir}; `exo2micro survey` lists "
+            "what is there"
+        )
+        raise RawPairingError(msg)
+    if only:
+        pairs = [p for p in pairs if any(fnmatch.fnmatchcase("/".join(p), o) for o in only)]
+    if not pairs:
+        wanted = f"samples {samples or 'all'}, dyes {dyes or 'all'}"
+        wanted += f", only {', '.join(only)}" if only else ""
+        msg = f"no complete pair for {wanted} in {raw_dir}; `exo2micro survey` lists what is there"
+        raise RawPairingError(msg)
+    return pairs
+
+
+def prepare(request: Request, pairs: Sequence[Pair]) -> list[Task]:
+    """Return the tasks of a batch, checked as far as that is possible before it starts.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter of any pair is wrong, or a row of overrides concerns no pair.
+    InsufficientDiskError
+        If the output of all pairs together does not fit, unless ``force_run``.
+    """
+    for row in unused_rows(request.overrides, pairs):
+        msg = f"overrides for {dict(row)} concern none of the {len(pairs)} pairs"
+        raise ParameterError(msg)
+    tasks = [_task(request, pair) for pair in pairs]
+    tasks = _fitting(request, tasks)
+    workers = request.workers(tasks) if tasks and request.parallel is True else 1
+    threads = request.settings.option("threads") or max(1, available_cores() // workers)
+    return [replace(t, options={**t.options, "threads": threads}) for t in tasks]
+
+
+def _task(request: Request, pair: Pair) -> Task:
+    sample, dye = pair
+    settings = ParameterSet(request.settings)
+    if changes := params_for(request.overrides, sample, dye):
+        settings.update(changes, "overrides")
+    options = {
+        "output_dir": Path(request.output_dir),
+        "raw_dir": Path(request.raw_dir),
+        "checkpoint_format": request.checkpoint_format,
+        "params": settings.snapshot(),
+        "stages": request.steps,
+        "custom": request.custom,
+    }
+    return Task(sample, dye, options, request.call, request.timeout_per_task)
+
+
+def _fitting(request: Request, tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks with their expected memory; compare the disk they need with what is free."""
+    sized, disk = [], 0
+    for task in tasks:
+        pair = SampleDye(task.sample, task.dye, **task.options)
+        try:
+            report = pair.preflight(**_planned(task.call))
+        except Exo2microError as error:
+            # The task itself will end with this error; the others can run.
+            logger.warning("%s / %s: %s", task.sample, task.dye, error)
+            sized.append(task)
+            continue
+        if report is None:
+            sized.append(task)
+            continue
+        disk += report.disk_bytes
+        sized.append(replace(task, memory_bytes=report.memory_bytes))
+    folder = existing_folder(Path(request.output_dir))
+    free = shutil.disk_usage(folder).free
+    if disk > free and not request.call.get("force_run"):
+        msg = (
+            f"the batch would write about {format_bytes(disk)}, {format_bytes(free)} are free in "
+            f"{request.output_dir}; free space, choose another output_dir, run fewer pairs, or "
+            "start all the same with force_run"
+        )
+        raise InsufficientDiskError(msg)
+    return sized
+
+
+def _planned(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those keywords of a run that its plan takes."""
+    return {name: call[name] for name in ("from_stage", "to_stage", "force") if name in call}

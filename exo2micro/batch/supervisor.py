@@ -1,0 +1,151 @@
+"""A task in a process of its own: a crash, a leak or a timeout is that task's alone."""
+
+import base64
+import contextlib
+import json
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+
+import psutil
+
+from exo2micro.batch.admission import memory_reserved
+from exo2micro.batch.events import EventLog
+from exo2micro.batch.task import Result, Task, error_result, skipped_result
+
+_BOOTSTRAP = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from exo2micro.batch.child import main; main()"
+)
+_POLL_SECONDS = 0.2
+
+KILLED = "TaskKilledError"
+"""`error_type` of a task that was ended by SIGKILL."""
+
+CRASHED = "TaskCrashedError"
+"""`error_type` of a task whose process died in another way."""
+
+
+def supervise(task: Task) -> Result:
+    """Run a task in a fresh process and return its result, whatever becomes of the process."""
+    log = EventLog(task)
+    with contextlib.ExitStack() as stack:
+        if not stack.enter_context(memory_reserved(task.memory_bytes, task.stopped, log.waiting)):
+            return skipped_result(task, task.why_stopped())
+        started = time.perf_counter()
+        process = stack.enter_context(_child(task))
+        log.started(process.pid)
+        result = _outcome(task, process, log)
+        result["seconds"] = time.perf_counter() - started
+        log.finished(result)
+    return result
+
+
+def _outcome(task: Task, process: subprocess.Popen[bytes], log: EventLog) -> Result:
+    """Follow the process to its end."""
+    assert process.stdout is not None
+    lines: queue.Queue[bytes | None] = queue.Queue()
+    threading.Thread(target=_read_lines, args=(process.stdout, lines), daemon=True).start()
+    deadline = None if task.timeout_s is None else time.monotonic() + task.timeout_s
+    while True:
+        if task.stopped():
+            end_group(process)
+            return skipped_result(task, task.why_stopped())
+        if deadline is not None and time.monotonic() > deadline:
+            end_group(process)
+            text = (
+                f"took longer than timeout_per_task = {task.timeout_s:g} s and was ended; "
+                "what was finished is kept: run it again, or allow more time"
+            )
+            return error_result(task, text, "TimeoutError")
+        try:
+            line = lines.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue
+        if line is None:
+            return error_result(task, *_cause_of_death(process.wait()))
+        message: dict[str, Any] = json.loads(line)
+        if "result" in message:
+            process.wait()
+            result: Result = pickle.loads(base64.b64decode(message["result"]))
+            return result
+        log.stage(message["stage"])
+
+
+@contextlib.contextmanager
+def _child(task: Task) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the process of a task; it and all that it started are gone afterwards."""
+    with _log_file(task) as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _BOOTSTRAP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died already; its exit code tells
+            process.stdin.write(pickle.dumps(sys.path) + pickle.dumps(task))
+            process.stdin.flush()
+        yield process
+    finally:
+        end_group(process)
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+
+
+@contextlib.contextmanager
+def _log_file(task: Task) -> Iterator[IO[bytes] | int]:
+    if task.log is None:
+        yield subprocess.DEVNULL
+        return
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    with task.log.open("ab") as file:
+        yield file
+
+
+def _read_lines(stream: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
+    with contextlib.suppress(ValueError, OSError):  # closed while it was read
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def _cause_of_death(code: int) -> tuple[str, str]:
+    """Return in words why a process ended without a result, and an error type."""
+    if code == -getattr(signal, "SIGKILL", 9):
+        text = "killed by the system (SIGKILL), probably out of memory"
+        return text, KILLED
+    if code < 0:
+        name = signal.Signals(-code).name
+        return (
+            f"the process crashed ({name}); the last lines of its log tell where",
+            "TaskCrashedError",
+        )
+    return f"the process ended by itself with exit code {code} and no result", "TaskCrashedError"
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and everything that it started."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    if process.poll() is None:
+        process.kill()
+    process.wait()

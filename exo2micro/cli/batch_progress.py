@@ -1,0 +1,93 @@
+"""Progress of a batch on stderr: a bar on a terminal, one line per finished pair elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from exo2micro.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from exo2micro.batch import TaskEvent
+
+
+@contextmanager
+def showing_tasks(terminal: Terminal) -> "Iterator[Callable[[TaskEvent], None]]":
+    """Show the pairs of a batch on stderr while the context lasts; yield what takes its events."""
+    if terminal.verbosity < 0:
+        yield lambda _event: None
+    elif terminal.err.is_terminal:
+        with _Bars(terminal) as bars:
+            yield bars.take
+    else:
+        yield lambda event: _say_finished(terminal, event)
+
+
+def line_of(event: "TaskEvent") -> str:
+    """Return a finished pair as one line of text."""
+    seconds = event.detail.get("seconds")
+    took = f" in {seconds:.1f} s" if seconds is not None else ""
+    return f"{event.sample} / {event.dye}: {event.detail['status']}{took}"
+
+
+def _say_finished(terminal: Terminal, event: "TaskEvent") -> None:
+    if event.kind == "finished":
+        terminal.say(line_of(event))
+
+
+class _Bars:
+    """One line per running pair with its stage, and one bar for the batch."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._terminal = terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=terminal.err,
+            transient=True,
+        )
+        self._running: dict[tuple[str, str], TaskID] = {}
+        self._batch: TaskID | None = None
+        self._done = 0
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def take(self, event: "TaskEvent") -> None:
+        """Show one event."""
+        from exo2micro.defaults import MAX_STAGE
+
+        pair = (event.sample, event.dye)
+        if self._batch is None:
+            self._batch = self._progress.add_task("pairs", total=event.pairs)
+        if event.kind == "finished":
+            if (bar := self._running.pop(pair, None)) is not None:
+                self._progress.remove_task(bar)
+            self._done += 1
+            self._progress.update(self._batch, completed=self._done)
+            self._progress.print(line_of(event))
+            return
+        if pair not in self._running:
+            self._running[pair] = self._progress.add_task(" / ".join(pair), total=MAX_STAGE + 1)
+        if event.kind == "stage":
+            number = int(event.detail["number"]) or MAX_STAGE + 1
+            finished = number - 1 if event.detail["state"] == "start" else number
+            text = f"{' / '.join(pair)}: {event.detail['title']}"
+            self._progress.update(self._running[pair], completed=finished, description=text)

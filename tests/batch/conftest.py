@@ -1,0 +1,49 @@
+"""A raw folder with two small pairs, and the calm run that others are compared with."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_pair import SPEC
+
+from exo2micro import run_batch
+from exo2micro.synthetic import write_pair
+
+PAIRS = [("A1", "DAPI"), ("A2", "DAPI")]
+SMALL = replace(SPEC, shape=(380, 420), shift_px=(6.0, -5.0), rotation_deg=2.0, magnification=1.01)
+
+
+def digests(processed: Path, sample: str) -> dict[str, str]:
+    """Return the hash of every image of a sample."""
+    return {
+        str(path.relative_to(processed)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for kind in ("tiff", "fits")
+        for path in sorted((processed / sample).glob(f"*/{kind}/*"))
+    }
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory) -> Path:
+    """Raw files of two pairs; no test may change them."""
+    root = tmp_path_factory.mktemp("archive")
+    for i, (sample, dye) in enumerate(PAIRS):
+        write_pair(replace(SMALL, seed=10 + i), root / "raw", sample, dye)
+    return root
+
+
+@pytest.fixture(scope="session")
+def calm(archive, tmp_path_factory) -> dict[str, dict[str, str]]:
+    """Hashes of all images, by sample, of a batch that nothing disturbed."""
+    processed = tmp_path_factory.mktemp("calm") / "processed"
+    results = run_batch(raw_dir=archive / "raw", output_dir=processed)
+    assert [r["status"].split(",")[0] for r in results] == ["complete"] * len(PAIRS)
+    return {sample: digests(processed, sample) for sample, _ in PAIRS}
+
+
+@pytest.fixture
+def lab(archive, tmp_path) -> Path:
+    """A copy of the raw files and an empty output folder."""
+    shutil.copytree(archive / "raw", tmp_path / "raw")
+    return tmp_path
