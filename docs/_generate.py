@@ -63,9 +63,19 @@ def commands() -> str:
     for name in COMMANDS:
         command = app.get_command(context, name)
         if command is not None:
-            inner = click.Context(command, info_name=name, parent=context, terminal_width=90)
-            parts.append(f"## exo2micro {name}\n\n```text\n{command.get_help(inner)}\n```\n")
+            parts += _help("##", command, context, name)
     return "\n".join(parts)
+
+
+def _help(heading: str, command: click.Command, parent: click.Context, name: str) -> list[str]:
+    """Return the help of a command and of those below it."""
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=90)
+    text = f"```text\n{command.get_help(context)}\n```\n"
+    parts = [f"{heading} {context.command_path}\n\n{text}"]
+    if isinstance(command, click.Group):
+        for child, inner in command.commands.items():
+            parts += _help(f"{heading}#", inner, context, child)
+    return parts
 
 
 def diagnostics() -> str:
