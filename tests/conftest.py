@@ -10,9 +10,10 @@ from exo2micro.synthetic import write_pair
 
 @pytest.fixture(scope="session", autouse=True)
 def no_user_file(tmp_path_factory):
-    """Keep the configuration of whoever runs the tests out of them, in child processes too."""
+    """Keep the files of whoever runs the tests out of them, in child processes too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXO2MICRO_CONFIG_DIR", str(tmp_path_factory.mktemp("no_user_file")))
+        patch.setenv("EXO2MICRO_CUSTOM_DIR", str(tmp_path_factory.mktemp("no_functions")))
         yield
 
 
