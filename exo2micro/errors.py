@@ -129,3 +129,7 @@ class CustomStageError(CustomFunctionError, RuntimeError):
 
 class DetectionError(Exo2microError, ValueError):
     """A difference cannot be searched for objects: empty, not to be trusted, not a difference."""
+
+
+class FailedVerdictError(DetectionError):
+    """The difference is not to be trusted (verdict FAIL), and nobody asked to use it all the same."""

@@ -31,6 +31,7 @@ LAYERS = (
     ("execution",),
     ("pipeline",),
     ("batch",),
+    ("census",),
     ("report",),
     ("cli",),
     ("utils",),

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import click
 
 from exo2micro._version import __version__
-from exo2micro.cli.exits import ExitCode
+from exo2micro.cli.exits import ExitCode, exit_code_of_error
 from exo2micro.cli.options import QUIET, VERBOSE
 from exo2micro.cli.terminal import Terminal
-from exo2micro.errors import Exo2microError, ParameterError
+from exo2micro.errors import Exo2microError
 
 COMMANDS = (
-    *("demo", "survey", "check", "run", "batch", "sweep", "status"),
+    *("demo", "survey", "check", "run", "batch", "sweep", "status", "detect", "limit"),
     *("params", "config", "custom", "explain"),
 )
 """In the order of work; each lives in the module of its name and is imported when it is needed."""
@@ -27,6 +27,7 @@ First steps:
   exo2micro check                     will it fit into memory, disk and time
   exo2micro run CD070 SybrGld_microbe
   exo2micro batch                     all samples and dyes
+  exo2micro detect                    tables of the objects in all finished pairs
   exo2micro explain FILE              what is this file, how was it made
 
 \b
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if terminal.verbosity > 1:
             click.echo(traceback.format_exc(), err=True)
         terminal.error(str(error) or type(error).__name__, type(error).__name__)
-        return ExitCode.USAGE if isinstance(error, ParameterError) else ExitCode.ERROR
+        return exit_code_of_error(error)
     return int(code or ExitCode.PASS)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any
 
+from exo2micro.errors import FailedVerdictError, ParameterError
+
 
 class ExitCode(IntEnum):
     """What the command line tells the shell."""
@@ -38,3 +40,10 @@ def exit_code_of(result: Mapping[str, Any]) -> ExitCode:
 def exit_code_of_batch(results: Iterable[Mapping[str, Any]]) -> ExitCode:
     """Return the gravest exit code of all pairs."""
     return max((exit_code_of(r) for r in results), key=BATCH_SEVERITY.index, default=ExitCode.PASS)
+
+
+def exit_code_of_error(error: Exception) -> ExitCode:
+    """Return the exit code for an error that ended a command."""
+    if isinstance(error, FailedVerdictError):
+        return ExitCode.FAIL
+    return ExitCode.USAGE if isinstance(error, ParameterError) else ExitCode.ERROR

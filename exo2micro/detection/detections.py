@@ -38,7 +38,7 @@ _TEXTS: Final = {
     "x_um": "centre in the raw post-stain image; not a number where the pixel size is unknown",
     "area_px": "pixels down to about a fifth of the object's peak",
     "flux": "counts above the local level, skirt included",
-    "flux_err": "standard deviation of flux from the noise",
+    "flux_err": "standard deviation of flux: background noise and, if known, shot noise",
     "snr": "significance of the peak after the matched filter",
     "semi_major_px": "standard deviation of the light along the longer axis",
     "semi_minor_px": "standard deviation of the light along the shorter axis",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Mask
-from exo2micro.errors import DetectionError
+from exo2micro.errors import DetectionError, FailedVerdictError
 from exo2micro.raster.base import Raster
 from exo2micro.raster.fits_planes import FitsPlanes, open_fits_planes
 from exo2micro.subtraction.quality import NO_DATA
@@ -56,6 +56,8 @@ class Difference:
         ``(x, y)`` of the first post-stain pixel on the canvas.
     pixel_size_um : tuple of float or None
         ``(x, y)`` in micrometres.
+    gain : float
+        Shot-noise variance per count of an object's own light; 0 where that is unknown.
     verdict, reason : str
         PASS, CHECK or FAIL and why; empty if unknown.
     provenance : mapping
@@ -67,6 +69,7 @@ class Difference:
     quality: Raster | None = None
     offset: tuple[float, float] = (0.0, 0.0)
     pixel_size_um: tuple[float, float] | None = None
+    gain: float = 0.0
     verdict: str = ""
     reason: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -126,7 +129,9 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
     CheckpointError
         If the file is missing, damaged or holds no 2-D image.
     DetectionError
-        If it is another image of exo2micro, or its verdict is FAIL.
+        If it is another image of exo2micro.
+    FailedVerdictError
+        If its verdict is FAIL.
     """
     planes = open_fits_planes(Path(path))
     header = planes.header
@@ -142,6 +147,7 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
         quality=planes.extensions.get("DQ"),
         offset=_offset(header),
         pixel_size_um=_pixel_size(header),
+        gain=max(0.0, float(header.get("GAINPOST", 0.0))),
         verdict=verdict,
         reason=str(header.get("REASON", "")),
         provenance=_provenance(planes),
@@ -149,13 +155,13 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
 
 
 def refuse_failed(verdict: str, reason: str, name: str, *, accept_failed: bool) -> None:
-    """Raise DetectionError for a verdict FAIL unless it is accepted."""
+    """Raise FailedVerdictError for a verdict FAIL unless it is accepted."""
     if verdict == "FAIL" and not accept_failed:
         msg = (
             f"{name} is not to be trusted (FAIL: {reason or 'no reason given'}), so that objects "
             "in it may be no microbes; repair the cause, or ask for it with accept_failed"
         )
-        raise DetectionError(msg)
+        raise FailedVerdictError(msg)
 
 
 def _is_own(header: Mapping[str, Any]) -> bool:

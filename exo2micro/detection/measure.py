@@ -75,12 +75,13 @@ def measure(
         if bright is None
         else np.bincount(number, bright[own].astype(np.float64), count) / area
     )
+    shot_noise = filtered.difference.gain * flux.clip(0)
     flags = _flags(grown, edge, count)
     np.bitwise_or.at(flags, number, window.flags[own] & np.uint8(FROM_QUALITY))
     return columns | {
         "area_px": area.astype(np.int32),
         "flux": flux,
-        "flux_err": filtered.scatter * np.sqrt(variance),
+        "flux_err": np.sqrt(filtered.scatter**2 * variance + shot_noise),
         "snr": peak,
         "bright_overlap": overlap,
         "flags": flags,

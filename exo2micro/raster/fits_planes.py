@@ -1,6 +1,6 @@
 """Any FITS image and its companion extensions, read by window."""
 
-import threading
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,27 +39,37 @@ class FitsPlanes:
 
 
 class SectionRaster(Raster):
-    """One image HDU of an open FITS file, compressed or not, scaled as its header says.
+    """One image HDU of a FITS file, compressed or not, scaled as its header says.
+
+    The file is opened for each window, so that nothing stays open and threads do not meet.
 
     Parameters
     ----------
-    hdu : astropy HDU
-        The image.
-    lock : threading.Lock
-        Shared by all images of one file.
+    path : Path
+        The file.
+    number : int
+        Number of the HDU.
+    shape : tuple of int
+        ``(ny, nx)``.
+    is_compressed : bool
+        Whether the image is compressed by tiles.
     """
 
-    def __init__(self, hdu: Any, lock: "threading.Lock") -> None:  # noqa: ANN401
-        self._hdu = hdu
-        self._lock = lock
-        self.shape = (int(hdu.shape[0]), int(hdu.shape[1]))
+    def __init__(
+        self, path: Path, number: int, shape: tuple[int, int], *, is_compressed: bool
+    ) -> None:
+        self.path = path
+        self.shape = shape
+        self._number = number
+        self._is_compressed = is_compressed
         self.dtype = self.read(slice(0, 1), slice(0, 1)).dtype
 
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window in native byte order."""
-        with self._lock:
-            window = np.asarray(self._hdu.section[rows, cols])
-        return window.astype(window.dtype.newbyteorder("="), copy=False)
+        # A mapped file cannot be scaled; one that is not mapped is decompressed as a whole.
+        with fits.open(self.path, memmap=self._is_compressed) as hdus:
+            window = np.asarray(hdus[self._number].section[rows, cols])
+        return window.astype(window.dtype.newbyteorder("="))
 
 
 def open_fits_planes(path: Path) -> FitsPlanes:
@@ -79,24 +89,38 @@ def open_fits_planes(path: Path) -> FitsPlanes:
         msg = f"there is no file {path}; give the path of a difference in FITS format"
         raise CheckpointError(msg)
     try:
-        hdus = fits.open(path, memmap=True, lazy_load_hdus=False)
-        images = [hdu for hdu in hdus if isinstance(hdu, _IMAGES) and len(hdu.shape) > 0]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        msg = f"{path} cannot be read as FITS ({error}); give a difference in FITS format"
+        header, found = _images_of(path)
+    except (OSError, ValueError, TypeError, KeyError, Warning) as error:
+        msg = (
+            f"{path} cannot be read as FITS, or is cut off ({error}); give a difference in FITS "
+            "format"
+        )
         raise CheckpointError(msg) from error
-    if not images or len(images[0].shape) != 2:
-        shape = images[0].shape if images else "none"
-        hdus.close()
+    if not found or len(found[0][1].shape) != 2:
+        shape = found[0][1].shape if found else "none"
         msg = f"the first image of {path} must be 2-D (ny, nx), got shape {shape}"
         raise CheckpointError(msg)
-    lock = threading.Lock()
-    try:
-        first, *others = (
-            (str(hdu.name), SectionRaster(hdu, lock))
-            for hdu in images
-            if hdu.shape == images[0].shape
-        )
-    except (OSError, ValueError, TypeError) as error:
-        msg = f"{path} is damaged or cut off ({error}); make or copy it again"
-        raise CheckpointError(msg) from error
-    return FitsPlanes(path, dict(images[0].header), first[1], dict(others))
+    first, *others = ((name, raster) for name, raster in found if raster.shape == found[0][1].shape)
+    return FitsPlanes(path, header, first[1], dict(others))
+
+
+def _images_of(path: Path) -> tuple[dict[str, Any], list[tuple[str, SectionRaster]]]:
+    """Return the header of the first image with pixels, and name and raster of all 2-D images."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "File may have been truncated")
+        with path.open("rb") as file, fits.open(file, lazy_load_hdus=False) as hdus:
+            images = [
+                (number, hdu)
+                for number, hdu in enumerate(hdus)
+                if isinstance(hdu, _IMAGES) and len(hdu.shape) > 0
+            ]
+            header = dict(images[0][1].header) if images else {}
+            described = [
+                (str(hdu.name), number, tuple(hdu.shape), isinstance(hdu, fits.CompImageHDU))
+                for number, hdu in images
+            ]
+    return header, [
+        (name, SectionRaster(path, number, shape, is_compressed=is_compressed))
+        for name, number, shape, is_compressed in described
+        if len(shape) == 2 or number == described[0][1]
+    ]

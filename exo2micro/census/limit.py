@@ -1,0 +1,249 @@
+"""The detection limit of a pair: synthetic microbes into the raw image, and who is found again."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exo2micro.census.files import write_table
+from exo2micro.census.limit_result import LimitResult
+from exo2micro.census.pairs import finished_runner, valid_record
+from exo2micro.census.places import spread_places
+from exo2micro.detection import Detections, detect, open_difference
+from exo2micro.detection.completeness import Completeness
+from exo2micro.detection.detect import THRESHOLD, WIDTH_PX
+from exo2micro.detection.injection import InjectedRaster
+from exo2micro.errors import DetectionError, FailedVerdictError, ParameterError
+from exo2micro.execution.machine import single_threaded_blas
+from exo2micro.execution.runner import StageRunner
+from exo2micro.pipeline import SampleDye
+from exo2micro.raster.checkpoint import CheckpointStore
+from exo2micro.raster.paths import PairPaths
+from exo2micro.raster.record import Record
+from exo2micro.stages.base import StageInputs, StageOutput
+from exo2micro.verdict import Level
+
+FLUXES: Final = 10
+SOURCES: Final = 80
+"""Sources per flux: a fraction of one half is known to 11 %, the limits to 2-4 %."""
+
+_RANGE: Final = (0.4, 3.0)
+"""Fluxes relative to the one expected to be found half the time."""
+
+_NEAR_PX: Final = 2.0
+"""A source counts as found where an object lies this near, or one and a half of its widths."""
+
+_LEAST_OBJECTS: Final = 20
+_LEAST_PER_FLUX: Final = 10
+_CLEAR_SNR: Final = 10.0
+_SPACING_WIDTHS: Final = 14.0
+
+
+def detection_limit(
+    run: SampleDye,
+    *,
+    threshold: float = THRESHOLD,
+    width_px: float = WIDTH_PX,
+    sigma_px: float | None = None,
+    sources: int = SOURCES,
+    seed: int = 0,
+) -> LimitResult:
+    """Measure what would have been found on a slide, by injecting synthetic microbes.
+
+    Sources of ten fluxes are added to the raw post-stain image, spread over the sample away from
+    its own objects and from each other; scale, subtraction and detection are done again with the
+    alignment as it is. Table and figure are written to the pair's folder:
+    ``detection_limit<suffix>.ecsv`` and ``pipeline_output/detection_limit<suffix>.png``.
+
+    Parameters
+    ----------
+    run : SampleDye
+        A pair that has been run with the parameters that it has now.
+    threshold, width_px : float, optional
+        As for `exo2micro.detect`.
+    sigma_px : float, optional
+        Width of the injected sources; by default that of the slide's own clear objects.
+    sources : int, optional
+        Sources per flux; fewer where the sample has no room.
+    seed : int, optional
+        Equal seeds give equal results.
+
+    Raises
+    ------
+    CheckpointError
+        If the pair has no valid difference.
+    FailedVerdictError
+        If its verdict is FAIL.
+    DetectionError
+        If the sample has no room for sources.
+    """
+    if sources < _LEAST_PER_FLUX:
+        msg = f"sources must be a whole number >= {_LEAST_PER_FLUX}, got {sources}"
+        raise ParameterError(msg)
+    if sigma_px is not None and not 0.3 <= sigma_px <= 20:
+        msg = f"sigma_px must be a number from 0.3 to 20, got {sigma_px}"
+        raise ParameterError(msg)
+    runner = finished_runner(run)
+    record = valid_record(runner, 4)
+    if record.verdict.level is Level.FAIL:
+        msg = f"{run.sample}/{run.dye} failed ({record.verdict.reason}): it has no detection limit"
+        raise FailedVerdictError(msg)
+    path = runner.store.paths.image("fits", record.base, record.suffix)
+    found = detect(
+        open_difference(path), threshold=threshold, width_px=width_px, threads=run.threads
+    )
+    sigma, sigma_source = (sigma_px, "given") if sigma_px else _measured_width(found)
+    plan = _plan(runner, found, sigma, sources, seed)
+    with run._lock.held():
+        again, scale = _detect_again(runner, plan, found)
+        change = scale / float(record.metrics["scales"][0]["scale"]) - 1
+        return _written(_result(plan, found, again, sigma_source, change), runner)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The sources to inject, canvas px, and the counts per electron of their light."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    sigma_px: float
+    gain: float
+    seed: int
+
+
+def _measured_width(found: Detections) -> tuple[float, str]:
+    """Return the width of the slide's own clear and round objects, else that of the filter."""
+    columns = found.columns
+    clear = (columns["flags"] == 0) & (columns["snr"] > _CLEAR_SNR) & (columns["ellipticity"] < 0.3)
+    if np.count_nonzero(clear) < _LEAST_OBJECTS:
+        return found.facts.width_px, "width of the filter, since the slide shows too few objects"
+    width = np.median(np.sqrt(columns["semi_major_px"] * columns["semi_minor_px"])[clear])
+    return float(width), f"median of {np.count_nonzero(clear)} clear objects of the slide"
+
+
+def _plan(runner: StageRunner, found: Detections, sigma: float, sources: int, seed: int) -> _Plan:
+    """Choose places and fluxes of the sources."""
+    difference = found.difference
+    post = runner.store.open(runner.records[(1, "post")])
+    places, noise = spread_places(
+        difference, post, found.columns, _SPACING_WIDTHS * sigma, seed, FLUXES * sources
+    )
+    each = len(places) // FLUXES
+    if each < _LEAST_PER_FLUX:
+        msg = (
+            f"the sample has room for {len(places)} sources besides its own objects, "
+            f"{FLUXES * _LEAST_PER_FLUX} are needed; it is too small or too crowded for a limit"
+        )
+        raise DetectionError(msg)
+    places = places[: each * FLUXES]
+    width = found.facts.width_px
+    per_flux = width / (np.sqrt(np.pi) * (width**2 + sigma**2)) / found.facts.noise_factor
+    half = found.facts.threshold * noise / per_flux
+    steps = half * np.geomspace(*_RANGE, FLUXES)
+    return _Plan(places[:, 0], places[:, 1], np.tile(steps, each), sigma, difference.gain, seed)
+
+
+def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[Detections, float]:
+    """Scale, subtract and detect with the sources in the post image; return also the scale."""
+    stage = runner.stages[4]
+    rasters = {key: runner.store.open(runner.records[key]) for key in stage.reads}
+    upstream = {n: valid_record(runner, n) for n in sorted({n for n, _ in stage.reads})}
+    top = valid_record(runner, 4).facts["saturation"]["post"]
+    rasters[(1, "post")] = InjectedRaster(
+        rasters[(1, "post")],
+        plan.x,
+        plan.y,
+        plan.flux,
+        sigma_px=plan.sigma_px,
+        gain=plan.gain,
+        top=top,
+        seed=plan.seed,
+    )
+    inputs = StageInputs(
+        params=runner.request.own_params(stage),
+        rasters=rasters,
+        records=upstream,
+        pair=None,
+        threads=runner.threads,
+    )
+    with single_threaded_blas():
+        output = stage.process(inputs)
+    facts = found.facts
+    with tempfile.TemporaryDirectory(dir=runner.store.paths.folder, prefix=".limit-") as name:
+        path = _write_difference(runner, output, upstream, Path(name))
+        again = detect(
+            open_difference(path, accept_failed=True),
+            threshold=facts.threshold,
+            width_px=facts.width_px,
+            threads=runner.threads,
+        )
+    return again, float(output.metrics["scales"][0]["scale"])
+
+
+def _write_difference(
+    runner: StageRunner,
+    output: StageOutput,
+    upstream: Mapping[int, Record],
+    folder: Path,
+) -> Path:
+    """Write the main difference of an output where it disturbs nobody, and return its path."""
+    product, stage = output.products[0], runner.stages[4]
+    paths = runner.store.paths
+    store = CheckpointStore(PairPaths(folder, paths.sample, paths.dye))
+    record = runner.describe(stage, output, upstream, product.name, product.label)
+    written = store.write(record, product, ("fits",), threads=runner.threads)
+    return store.paths.image("fits", written.base, written.suffix)
+
+
+def _result(
+    plan: _Plan, found: Detections, again: Detections, sigma_source: str, scale_change: float
+) -> LimitResult:
+    """Compare the sources with what was found."""
+    from scipy.spatial import cKDTree
+
+    reach = max(_NEAR_PX, 1.5 * plan.sigma_px)
+    is_found = np.zeros(plan.x.size, np.bool_)
+    if len(again):
+        tree = cKDTree(np.stack([again.columns["x"], again.columns["y"]], axis=1))
+        distance, _ = tree.query(np.stack([plan.x, plan.y], axis=1), distance_upper_bound=reach)
+        is_found = np.isfinite(distance)
+    flux, which = np.unique(plan.flux, return_inverse=True)
+    completeness = Completeness(
+        flux,
+        np.bincount(which).astype(np.int64),
+        np.bincount(which, is_found).astype(np.int64),
+    )
+    half, ninety = completeness.limits((0.5, 0.9), plan.seed)
+    return LimitResult(
+        completeness,
+        (half, ninety),
+        found,
+        plan.sigma_px,
+        sigma_source,
+        plan.gain,
+        scale_change=scale_change,
+        seed=plan.seed,
+    )
+
+
+def _written(result: LimitResult, runner: StageRunner) -> LimitResult:
+    """Write table and figure, and return the result with their paths."""
+    from exo2micro.plotting.limit_curve import plot_limit_curve
+
+    paths, suffix = runner.store.paths, runner.request.suffix_at(4)
+    table_path = paths.folder / f"{paths.stem('detection_limit', suffix)}.ecsv"
+    figure_path = paths.picture("detection_limit", suffix)
+    write_table(result.table(), table_path)
+    plot_limit_curve(
+        result.completeness,
+        result.limits,
+        sample=paths.sample,
+        dye=paths.dye,
+        save_path=figure_path,
+    )
+    return replace(result, table_path=table_path, figure_path=figure_path)

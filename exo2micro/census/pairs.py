@@ -1,0 +1,207 @@
+"""Detection in the difference of a finished pair, or in any FITS file, with its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exo2micro.census.files import write_labels, write_table
+from exo2micro.detection import Detections, Difference, detect, open_difference
+from exo2micro.detection.detect import THRESHOLD, WIDTH_PX
+from exo2micro.detection.difference import refuse_failed
+from exo2micro.errors import CheckpointError, FailedVerdictError
+from exo2micro.execution.plan import failed_label
+from exo2micro.execution.runner import StageRunner
+from exo2micro.pipeline import SampleDye
+from exo2micro.raster.base import Raster
+from exo2micro.raster.paths import base_name
+from exo2micro.raster.record import Record
+from exo2micro.verdict import Level
+
+_DIFFERENCE, _ALIGNMENT = 4, 3
+_DIFFERENCE_STEM = "04_difference_difference"
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """Objects and where they were written.
+
+    Attributes
+    ----------
+    found : Detections
+        The objects.
+    table, labels : Path
+        ECSV table and TIFF label image.
+    """
+
+    found: Detections
+    table: Path
+    labels: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary and the paths as JSON values."""
+        names = {k: self.found.difference.provenance.get(k) for k in ("sample", "dye", "file")}
+        return names | self.found.summary() | {"table": self.table, "labels": self.labels}
+
+
+def detect_pair(
+    run: SampleDye,
+    *,
+    threshold: float = THRESHOLD,
+    width_px: float = WIDTH_PX,
+    accept_failed: bool = False,
+) -> DetectionResult:
+    """Find the objects in the difference of a finished pair and write table and label image.
+
+    The files lie in the pair's folder: ``detections<suffix>.ecsv`` and
+    ``detections_labels<suffix>.tiff``.
+
+    Parameters
+    ----------
+    run : SampleDye
+        A pair that has been run with the parameters that it has now.
+    threshold, width_px : float, optional
+        As for `exo2micro.detect`.
+    accept_failed : bool, optional
+        Search a difference whose verdict is FAIL; it must have been kept with ``keep_failed``.
+
+    Raises
+    ------
+    CheckpointError
+        If the pair has no valid difference.
+    FailedVerdictError
+        If the verdict is FAIL and that is not accepted.
+    """
+    runner = finished_runner(run)
+    path = _difference_path(runner, accept_failed=accept_failed)
+    difference = open_difference(path, accept_failed=accept_failed)
+    with run._lock.held():
+        return _detect_and_write(
+            difference,
+            _targets(path),
+            threshold=threshold,
+            width_px=width_px,
+            background=runner.store.open(valid_record(runner, _ALIGNMENT)),
+            threads=run.threads,
+        )
+
+
+def detect_file(
+    path: Path,
+    *,
+    threshold: float = THRESHOLD,
+    width_px: float = WIDTH_PX,
+    accept_failed: bool = False,
+    threads: int = 1,
+) -> DetectionResult:
+    """Find the objects in a FITS file and write table and label image.
+
+    A difference in the folder of a pair gets the files that `detect_pair` writes; beside any other
+    file they are called ``<name>_detections.ecsv`` and ``<name>_detections_labels.tiff``.
+    """
+    difference = open_difference(path, accept_failed=accept_failed)
+    return _detect_and_write(
+        difference, _targets(path), threshold=threshold, width_px=width_px, threads=threads
+    )
+
+
+def finished_pairs(
+    output_dir: Path, samples: tuple[str, ...] = (), dyes: tuple[str, ...] = ()
+) -> list[tuple[str, str]]:
+    """Return ``(sample, dye)`` of all pairs that have results, or of those of a selection.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    found = sorted(
+        (folder.parent.parent.name, folder.parent.name) for folder in output_dir.glob("*/*/records")
+    )
+    chosen = [
+        (sample, dye)
+        for sample, dye in found
+        if (not samples or sample in samples) and (not dyes or dye in dyes)
+    ]
+    if not chosen:
+        known = ", ".join(f"{sample}/{dye}" for sample, dye in found) or "none"
+        msg = f"no finished pair in {output_dir} fits; pairs there: {known}; run `exo2micro run`"
+        raise CheckpointError(msg)
+    return chosen
+
+
+def finished_runner(run: SampleDye) -> StageRunner:
+    """Return a runner that knows the valid records of all stages up to the difference.
+
+    Raises
+    ------
+    CheckpointError
+        If a stage is not valid.
+    """
+    runner = run._new_runner()
+    for row in runner.plan_all(runner.numbers(_DIFFERENCE), {}):
+        if row.action == "run":
+            msg = (
+                f"{run.sample}/{run.dye} has no valid difference for these parameters: stage "
+                f"{row.number} ({row.title}) {row.reason}; run it first: "
+                f"exo2micro run {run.sample} {run.dye}"
+            )
+            raise CheckpointError(msg)
+    return runner
+
+
+def valid_record(runner: StageRunner, stage: int) -> Record:
+    """Return the main record of a stage that `finished_runner` found valid."""
+    record = runner.main_record(stage)
+    if record is None:
+        msg = f"stage {stage} of {runner.store.paths.folder} has no record; run it again"
+        raise CheckpointError(msg)
+    return record
+
+
+def _difference_path(runner: StageRunner, *, accept_failed: bool) -> Path:
+    """Return the difference in FITS; one whose verdict is FAIL only if that is accepted."""
+    record, paths = valid_record(runner, _DIFFERENCE), runner.store.paths
+    if record.verdict.level is not Level.FAIL:
+        return paths.image("fits", record.base, record.suffix)
+    name = f"{record.sample}/{record.dye}"
+    refuse_failed("FAIL", record.verdict.reason, name, accept_failed=accept_failed)
+    base = base_name(record.stage, record.stage_name, record.name, failed_label(record.label))
+    path = paths.image("fits", base, record.suffix)
+    if not path.exists():
+        msg = f"{name} failed and its difference was not written; run it with --keep-failed first"
+        raise FailedVerdictError(msg)
+    return path
+
+
+def _targets(path: Path) -> tuple[Path, Path]:
+    """Return where table and label image of a difference belong."""
+    stem, folder = path.stem, path.parent
+    if folder.name == "fits" and stem.startswith(_DIFFERENCE_STEM):
+        folder, rest = folder.parent, stem.removeprefix(_DIFFERENCE_STEM)
+        names = f"detections{rest}", f"detections_labels{rest}"
+    else:
+        names = f"{stem}_detections", f"{stem}_detections_labels"
+    return folder / f"{names[0]}.ecsv", folder / f"{names[1]}.tiff"
+
+
+def _detect_and_write(
+    difference: Difference,
+    targets: tuple[Path, Path],
+    *,
+    threshold: float,
+    width_px: float,
+    background: Raster | None = None,
+    threads: int = 1,
+) -> DetectionResult:
+    found = detect(
+        difference,
+        threshold=threshold,
+        width_px=width_px,
+        background=background,
+        threads=threads,
+        scratch=targets[1].parent,
+    )
+    write_table(found.table(), targets[0])
+    if found.labels is not None:
+        write_labels(found.labels, targets[1])
+    return DetectionResult(found, *targets)

@@ -1,0 +1,135 @@
+"""Opening differences: own files, files of others, wrong and damaged ones."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from exo2micro.detection import detect, open_difference
+from exo2micro.errors import CheckpointError, DetectionError, FailedVerdictError
+from exo2micro.subtraction.quality import DQ
+
+WHOLE = (slice(None), slice(None))
+
+
+def difference_of(project):
+    return project.folder / "fits" / "04_difference_difference.fits"
+
+
+def write_foreign(path, data, **cards):
+    header = fits.Header()
+    header.update(cards)
+    fits.writeto(path, data, header)
+    return path
+
+
+def test_own_file_brings_noise_quality_and_place(finished):
+    path = difference_of(finished)
+    difference = open_difference(path)
+    with fits.open(path) as hdus:
+        data, error, quality = hdus[0].data, hdus["ERR"].data, hdus["DQ"].data
+        header = hdus[0].header
+    pixels = difference.read(slice(2100, 2300), slice(2050, 2400))
+    has_data = (quality[2100:2300, 2050:2400] & int(DQ.NO_OVERLAP | DQ.BORDER)) == 0
+    np.testing.assert_array_equal(pixels.has_data, has_data)
+    np.testing.assert_array_equal(pixels.data, np.where(has_data, data[2100:2300, 2050:2400], 0))
+    np.testing.assert_array_equal(pixels.noise, error[2100:2300, 2050:2400])
+    assert pixels.data.dtype == np.dtype(np.float32)
+    assert pixels.data.dtype.isnative
+    assert difference.offset == (2000, 2000)
+    assert difference.gain == header["GAINPOST"]
+    assert difference.verdict == header["VERDICT"]
+    assert difference.provenance["scale"] == header["SCALE"]
+
+
+def test_objects_of_an_own_file_are_microbes(finished):
+    found = detect(open_difference(difference_of(finished)))
+    truth = finished.truth.truth
+    x, y = found.columns["x"] - 2000, found.columns["y"] - 2000
+    near = truth.microbe_mask()[np.rint(y).astype(int), np.rint(x).astype(int)]
+    assert np.mean(near) > 0.95
+    assert len(found) > 20
+
+
+def test_a_file_of_another_program_without_planes(tmp_path):
+    rng = np.random.default_rng(0)
+    data = rng.normal(0, 2, (300, 300)).astype(">f4")
+    data[100:104, 100:104] += 30
+    data[:20] = np.nan
+    difference = open_difference(write_foreign(tmp_path / "other.fits", data))
+    assert difference.noise is None
+    found = detect(difference)
+    assert len(found) == 1
+    assert found.columns["x"][0] == pytest.approx(101.5, abs=0.3)
+    assert found.facts.pixels == 280 * 300
+    assert "estimated" in found.facts.noise_source
+
+
+@pytest.mark.parametrize("dtype", ["i2", "i4", "f8"])
+def test_pixel_types_and_extensions_of_others(tmp_path, dtype):
+    data = np.random.default_rng(0).normal(0, 9, (200, 200))
+    data[50:54, 60:64] += 150
+    path = tmp_path / "extension.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data.astype(dtype))]).writeto(path)
+    assert len(detect(open_difference(path))) == 1
+
+
+def test_scaled_integers_are_read_as_their_header_says(tmp_path):
+    data = np.random.default_rng(0).normal(0, 9, (200, 200)).astype(np.float32)
+    hdu = fits.ImageHDU(data.copy())
+    hdu.scale("int16", bzero=100, bscale=0.01)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "scaled.fits")
+    pixels = open_difference(tmp_path / "scaled.fits").read(slice(0, 200), slice(0, 200))
+    np.testing.assert_allclose(pixels.data, data, atol=0.006)
+
+
+def test_pixel_size_is_taken_from_coordinates_in_um_only(tmp_path):
+    data = np.ones((64, 64), np.float32)
+    um = {"CUNIT1": "um", "CUNIT2": "um", "CDELT1": 0.325, "CDELT2": 0.325}
+    known = open_difference(write_foreign(tmp_path / "a.fits", data, **um))
+    assert known.pixel_size_um == (0.325, 0.325)
+    degrees = um | {"CUNIT1": "deg", "CUNIT2": "deg"}
+    unknown = open_difference(write_foreign(tmp_path / "b.fits", data, **degrees))
+    assert unknown.pixel_size_um is None
+
+
+def test_a_failed_difference_is_refused_unless_accepted(tmp_path):
+    data = np.random.default_rng(0).normal(0, 2, (100, 100)).astype(np.float32)
+    cards = {"VERDICT": "FAIL", "REASON": "not registered", "STAGE": 4, "CREATOR": "exo2micro 1"}
+    path = write_foreign(tmp_path / "failed.fits", data, **cards)
+    with pytest.raises(FailedVerdictError, match="not registered"):
+        open_difference(path)
+    difference = open_difference(path, accept_failed=True)
+    assert any("FAIL" in text for text in detect(difference).warnings())
+
+
+def test_an_image_of_another_stage_is_no_difference(tmp_path):
+    cards = {"STAGE": 1, "CREATOR": "exo2micro 1"}
+    path = write_foreign(tmp_path / "post.fits", np.ones((64, 64), np.float32), **cards)
+    with pytest.raises(DetectionError, match="stage 1"):
+        open_difference(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no FITS at all" * 100])
+def test_a_file_that_is_no_fits(tmp_path, content):
+    path = tmp_path / "wrong.fits"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="wrong.fits"):
+        open_difference(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(CheckpointError, match="no file"):
+        open_difference(tmp_path / "nowhere.fits")
+
+
+def test_a_cube_is_refused(tmp_path):
+    path = write_foreign(tmp_path / "cube.fits", np.zeros((3, 20, 20), np.float32))
+    with pytest.raises(CheckpointError, match=r"2-D.*\(3, 20, 20\)"):
+        open_difference(path)
+
+
+def test_a_cut_off_file(tmp_path):
+    path = write_foreign(tmp_path / "cut.fits", np.ones((400, 400), np.float32))
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(CheckpointError, match="cut"):
+        open_difference(path)
