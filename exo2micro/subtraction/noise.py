@@ -14,8 +14,8 @@ SMOOTHING_PX: Final = 3
 """Side of the box over which the background is averaged before its noise is predicted: the
 prediction then does not follow the noise of a single pixel of pre, which would fatten the tails."""
 
-HALO_PX: Final = 1
-"""Pixels around a window that smoothing and slopes reach."""
+HALO_PX: Final = 2
+"""Pixels around a window that smoothing and slopes reach, also where data are missing."""
 
 SLOPE_NOISE: Final = 1.0 / 6.0
 """Variance of a slope by the Prewitt operator over that of a pixel, for white noise."""
@@ -162,7 +162,7 @@ def _smooth_and_slope(image: FloatImage, has_data: Mask | None) -> tuple[FloatIm
 
 def _mirrored(image: FloatImage) -> FloatImage:
     """Return the image with one more pixel on each side."""
-    return np.pad(image, HALO_PX, mode="reflect" if min(image.shape) > 1 else "edge")
+    return np.pad(image, 1, mode="reflect" if min(image.shape) > 1 else "edge")
 
 
 def _box(padded: FloatImage) -> FloatImage:

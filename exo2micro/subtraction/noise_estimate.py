@@ -31,13 +31,16 @@ SYSTEMATIC: Final = 0.03
 DOUBTFUL: Final = 0.3
 """Relative error of a gain from which the remark says so."""
 
-CUT_LOSS: Final = 0.996
+CUT_LOSS: Final = 0.998
 """What the cut at `CLEAN_SIGMAS` leaves of the standard deviation of pure noise."""
 
 DEPARTURE: Final = 0.1
 """Departure of the factor from 1 that the remark mentions."""
 
 ONE_SIGMA: Final = 0.6826894921370859
+TRIM_SIGMAS: Final = 3.0
+TRIMMED_VARIANCE: Final = 0.973337
+"""Variance of a unit Gaussian between plus and minus `TRIM_SIGMAS`."""
 
 
 @dataclass(frozen=True)
@@ -324,13 +327,23 @@ def _scatter(
     )
     clean = windows.clean
     size = np.abs(windows.difference[clean] / error[clean])
-    whole = float(np.quantile(size, ONE_SIGMA))
+    whole = _spread(size)
     level = windows.level[clean]
     quarter = np.searchsorted(np.quantile(level, [0.25, 0.5, 0.75]), level)
-    parts = [
-        float(np.quantile(size[quarter == number], ONE_SIGMA))
-        for number in range(4)
-        if (quarter == number).any()
-    ]
+    parts = [_spread(size[quarter == number]) for number in range(4) if (quarter == number).any()]
     departure = max(abs(part / whole - 1.0) for part in parts) if whole > 0 else 1.0
     return max(whole, 1e-3), max(0.0, 1.0 - departure)
+
+
+def _spread(size: FloatImage) -> float:
+    """Return the standard deviation of numbers of some absolute size, the tails left out.
+
+    Unlike a quantile, it does not jump where the numbers are few and whole.
+    """
+    spread = float(np.quantile(size, ONE_SIGMA))
+    for _ in range(3):
+        inner = size[size < TRIM_SIGMAS * spread]
+        if not len(inner):
+            return spread
+        spread = float(np.sqrt(np.mean(np.square(inner)) / TRIMMED_VARIANCE))
+    return spread
