@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exo2micro.custom.decorators import diagnostic, reader, scale_estimator
     from exo2micro.custom.function import CustomFunction, FunctionParameter
+    from exo2micro.custom.isolation import Limits
     from exo2micro.custom.manager import (
         CustomFunctionManager,
         default_manager,
@@ -38,6 +39,7 @@ _HOMES = {
     "CustomFunctionInfo": "custom.store",
     "CustomFunctionManager": "custom.manager",
     "FunctionParameter": "custom.function",
+    "Limits": "custom.isolation",
     "ValidationError": "errors",
     "ValidationResult": "custom.validation",
     "check_name": "custom.names",
@@ -64,6 +66,7 @@ __all__ = [
     "CustomFunctionInfo",
     "CustomFunctionManager",
     "FunctionParameter",
+    "Limits",
     "ValidationError",
     "ValidationResult",
     "check_name",

@@ -75,6 +75,8 @@ class CustomFunctionManager(FunctionLibrary):
     ) -> Function:
         """Replace the source of a known function; if that fails, the old one stays.
 
+        One that is kept in this process only stays so.
+
         Raises
         ------
         UnknownFunctionError
@@ -87,7 +89,8 @@ class CustomFunctionManager(FunctionLibrary):
         if name not in self._known() and name not in self._snapshot.broken:
             raise unknown(name, self._known())
         function = _only(name, _validated(code, run_isolated=run_isolated))
-        return self._register([function], persist=True, run_isolated=run_isolated)[0]
+        is_kept = name not in self._session.unsaved
+        return self._register([function], persist=is_kept, run_isolated=run_isolated)[0]
 
     def delete_custom_function(self, name: str) -> bool:
         """Remove a function; return whether there was one.

@@ -146,7 +146,8 @@ class FunctionStore:
                 found = [
                     (entry.name, entry.stat())
                     for entry in entries
-                    if entry.name.endswith(".py") or entry.name == JOURNAL
+                    if entry.name == JOURNAL
+                    or (entry.name.endswith(".py") and not entry.name.startswith("."))
                 ]
         except FileNotFoundError:
             return _EMPTY

@@ -172,6 +172,9 @@ def test_functions_of_this_process_only(manager, told):
     assert not manager.storage_dir.exists()
     assert manager.list_custom_functions()[0].file_path is None
     assert default_manager().get("first").code == source("first", 2)
+    manager.update_custom_function("first", source("first", 4))
+    assert manager.get("first").code == source("first", 4)
+    assert not manager.storage_dir.exists()
     manager.register_from_code(source("second"))
     with pytest.raises(CustomFunctionError, match="is in the store"):
         manager.register_from_code(source("second", 2), persist=False)

@@ -11,7 +11,12 @@ import pytest
 from exo2micro.custom import CustomFunctionManager
 from exo2micro.custom.store import FunctionStore, Snapshot, store_folder
 from exo2micro.custom.transaction import JOURNAL, STAGING, change_files
-from exo2micro.errors import CustomFunctionError, OutputError, UnknownFunctionError
+from exo2micro.errors import (
+    CustomFunctionError,
+    OutputError,
+    OutputLockedError,
+    UnknownFunctionError,
+)
 
 
 def source(name, factor=1, **more):
@@ -262,7 +267,9 @@ def test_reading_an_unchanged_store_gives_the_same_snapshot(tmp_path):
     assert later.functions["g"].sha256 != snapshot.functions["g"].sha256
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
+@pytest.mark.skipif(
+    getattr(os, "geteuid", int)() == 0, reason="the administrator may write everywhere"
+)
 def test_a_store_that_may_not_be_written_can_be_read(tmp_path):
     CustomFunctionManager(tmp_path).register_from_code(source("f"))
     tmp_path.chmod(0o500)
@@ -282,6 +289,21 @@ def test_a_file_of_unknown_encoding_is_reported_and_can_be_removed(manager):
     assert "g" in manager.broken_files()
     assert manager.delete_custom_function("g") is True
     assert manager.broken_files() == {}
+
+
+def test_what_an_editor_leaves_behind_is_no_function(manager):
+    manager.register_from_code(source("f"))
+    for name in (".#f.py", "f.py~", ".f.py.swp", "notes.txt"):
+        (manager.storage_dir / name).write_text("x")
+    assert [info.name for info in manager.list_custom_functions()] == ["f"]
+    assert manager.broken_files() == {}
+
+
+def test_a_store_that_another_process_keeps_is_said_to_be_in_use(tmp_path, monkeypatch):
+    monkeypatch.setattr("exo2micro.custom.store.LOCK_TIMEOUT_S", 0.1)
+    with FunctionStore(tmp_path).locked(), pytest.raises(OutputLockedError, match="in use"):
+        CustomFunctionManager(tmp_path).register_from_code(source("f"))
+    CustomFunctionManager(tmp_path).register_from_code(source("f"))
 
 
 def test_the_folder_is_the_argument_the_variable_or_the_platforms(tmp_path, monkeypatch):
