@@ -7,27 +7,21 @@ import numpy as np
 
 from exo2micro._typing import Mask, Points
 from exo2micro.alignment.certificate import Certificate
-from exo2micro.alignment.error_model import ErrorModel, off_limit
+from exo2micro.alignment.error_model import ErrorModel, off_from_others
 from exo2micro.alignment.matching import (
     TileMatches,
-    match_strangers,
     match_tiles,
     tile_reach,
 )
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews
+from exo2micro.alignment.significance import Matcher
+from exo2micro.alignment.strays import split_strays
 from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.transform import Transform
 from exo2micro.raster import Raster
 from exo2micro.verdict import Level, Verdict
 
-# A match is significant if its correlation, in Fisher's z, exceeds the 99 % quantile of matches
-# with strangers by this factor; with normal-like tails that is one false match in some 10 000.
-NULL_QUANTILE = 0.99
-NULL_FACTOR = 1.3
-# A tile whose texture is this much brighter or fainter, relative to pre, than that of the others
-# has locked onto something else, such as a microbe; real ratios vary by some 30 % over a slide.
-LARGEST_GAIN_RATIO = 1.6
 # The estimated errors of tiles are this much too small (measured on synthetic pairs with exact
 # truth: 1.25 on plain texture, 1.4 dim or with low texture, 1.6 among 15 % microbes).
 PRECISION_FACTOR = 1.3
@@ -46,23 +40,6 @@ PLACES = 400
 # again near the alignment, where chance gives less.
 WEAK_FRACTION = 0.6
 NEAR_SEARCH_PX = 3
-
-
-def null_threshold(strangers: TileMatches) -> float:
-    """Return the correlation, as Fisher's z, that matches with strangers do not reach."""
-    if len(strangers.scores) == 0:
-        return np.inf
-    null = np.arctanh(np.clip(strangers.scores, 0, 0.999))
-    return NULL_FACTOR * float(np.quantile(null, NULL_QUANTILE))
-
-
-def significant(found: TileMatches, threshold: float) -> Mask:
-    """Return which matches exceed the null threshold and share one brightness ratio."""
-    real = found.usable & (np.arctanh(np.clip(found.scores, 0, 0.999)) > threshold)
-    if not real.any():
-        return real
-    ratio = found.gains / float(np.median(found.gains[real]))
-    return real & (ratio > 1 / LARGEST_GAIN_RATIO) & (ratio < LARGEST_GAIN_RATIO)
 
 
 def certify(
@@ -97,24 +74,14 @@ def certify(
     Certificate
         With its verdict.
     """
-    found = match_tiles(post.raster, pre.raster, transform, centres, plan, threads=threads)
-    strangers = match_strangers(post.raster, pre.raster, transform, centres, plan, threads=threads)
-    kept = found.select(significant(found, null_threshold(strangers)))
+    matcher = Matcher(post.raster, pre.raster, transform, plan, threads)
+    kept = matcher.significant(centres, matcher.threshold(centres))
     both, factor = _seen_in_both(post, pre, transform), _coverage_factor(post, pre)
-    doubt = _unsupported(kept, len(centres))
-    if doubt is None and len(kept.centres) < WEAK_FRACTION * len(centres):
-        matched = (centres[:, None] == kept.centres).all(axis=2).any(axis=1)
-        others = centres[~matched & _within(both, factor, centres)]
-        near = replace(plan, search=NEAR_SEARCH_PX)
-        strangers = match_strangers(
-            post.raster, pre.raster, transform, centres, near, threads=threads
-        )
-        found = match_tiles(post.raster, pre.raster, transform, others, near, threads=threads)
-        weak = found.select(significant(found, null_threshold(strangers)))
-        # Over so short a range, a match by chance lies off; what is truly off, the first round saw.
-        level = np.median(kept.shifts, axis=0)
-        limit = off_limit((weak.precisions * PRECISION_FACTOR) ** 2)
-        kept = kept.joined(weak.select(np.hypot(*(weak.shifts - level).T) < limit))
+    doubt, misfits = _unsupported(kept, len(centres)), 0
+    if doubt is None:
+        kept, misfits = split_strays(matcher, kept, PRECISION_FACTOR**2, spacing_px)
+        if len(kept.centres) < WEAK_FRACTION * len(centres):
+            kept = kept.joined(_weak(matcher, kept, centres, _within(both, factor, centres)))
     linear = np.array([transform.linear(c) for c in kept.centres]).reshape(-1, 2, 2)
     residuals = np.einsum("nij,nj->ni", linear, kept.shifts)
     precisions = kept.precisions * PRECISION_FACTOR
@@ -123,7 +90,7 @@ def certify(
         model = ErrorModel(kept.shifts, kept.centres, precisions**2, _places(both, factor))
         median, p95, bound = model.quantiles()
     coverage = _coverage(both, factor, kept.centres, 1.6 * spacing_px)
-    verdict = doubt or _verdict(kept, median, bound, coverage)
+    verdict = doubt or _verdict(kept, misfits, median, bound, coverage)
     return Certificate(
         positions=kept.centres,
         residuals=residuals,
@@ -137,6 +104,19 @@ def certify(
         ),
         verdict=verdict,
     )
+
+
+def _weak(matcher: Matcher, kept: TileMatches, centres: Points, on_sample: Mask) -> TileMatches:
+    """Return matches, near the alignment, of tiles that chance hides over the whole range.
+
+    Over so short a range, a match by chance lies off; what is truly off, the first round saw.
+    """
+    near = matcher.planned(replace(matcher.plan, search=NEAR_SEARCH_PX))
+    matched = (centres[:, None] == kept.centres).all(axis=2).any(axis=1)
+    found = near.significant(centres[~matched & on_sample], near.threshold(centres))
+    variances = (PRECISION_FACTOR * found.precisions) ** 2
+    level = np.median(kept.shifts, axis=0)
+    return found.select(~off_from_others(found.shifts, variances, level))
 
 
 def _seen_in_both(post: Overviews, pre: Overviews, transform: Transform) -> Mask:
@@ -216,7 +196,9 @@ def _unsupported(kept: TileMatches, tried: int) -> Verdict | None:
     )
 
 
-def _verdict(kept: TileMatches, median: float, bound: float, coverage: float) -> Verdict:
+def _verdict(
+    kept: TileMatches, misfits: int, median: float, bound: float, coverage: float
+) -> Verdict:
     """Return the verdict and its reasons in words."""
     count = len(kept.centres)
     if np.isfinite(median) and median > WRONG_PX:
@@ -231,6 +213,11 @@ def _verdict(kept: TileMatches, median: float, bound: float, coverage: float) ->
         reasons.append(
             f"the alignment error may reach {bound:.2f} px (95 % of the sample, 95 % confidence), "
             f"more than {PASS_BOUND_PX:g} px"
+        )
+    if misfits:
+        reasons.append(
+            f"{misfits} of {count} held-out tiles lie off the others, and their parts or "
+            "neighbours confirm it: a piece of the sample may have moved (see the map of residuals)"
         )
     if coverage < LEAST_COVERAGE:
         reasons.append(f"held-out tiles certify only {100 * coverage:.0f} % of the sample")

@@ -6,7 +6,8 @@ import numpy as np
 from exo2micro._typing import FloatImage, Points
 from exo2micro.alignment.certificate import Certificate
 from exo2micro.alignment.certify import WRONG_PX, certify
-from exo2micro.alignment.interior import CELLS, InteriorSettings, tile_size
+from exo2micro.alignment.held_out import CELLS, HeldOutZones
+from exo2micro.alignment.interior import InteriorSettings, tile_size
 from exo2micro.alignment.matching import COARSE_SIGMA_PX, FINE_SIGMA_PX
 from exo2micro.alignment.overview import make_overviews
 from exo2micro.alignment.refine import FINAL_SEARCH_PX
@@ -58,22 +59,22 @@ def confirm_alignment(
     """
     overviews = make_overviews(post, pre, threads)
     size = tile_size(*overviews, settings)
-    choice = choose_tiles(*overviews, transform, size=size, cells=CELLS)
+    centres = choose_tiles(*overviews, transform, size=size, cells=CELLS, everywhere=True)
     certificate = certify(
         *overviews,
         transform,
-        choice.centres,
+        centres,
         MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
-        spacing_px=choice.cell_px,
+        spacing_px=HeldOutZones.of(post.shape).cell_px,
         threads=threads,
     )
     if certificate.verdict.level is not Level.FAIL:
         return certificate, False
     agreeing = int((np.hypot(*certificate.residuals.T) < WRONG_PX).sum())
-    limit = max(CONTRADICTING_TILES, CONTRADICTING_PART * len(choice.centres))
+    limit = max(CONTRADICTING_TILES, CONTRADICTING_PART * len(centres))
     clear = sum(
         _is_clear(post, centre, size) and _is_clear(pre, transform(centre[None])[0], size)
-        for centre in choice.centres
+        for centre in centres
     )
     return certificate, max(clear, certificate.tiles - agreeing) < limit
 

@@ -1,5 +1,7 @@
 """The alignment error over a sample, estimated from noisy held-out tiles."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,20 +12,31 @@ Array = NDArray[np.float64]
 # A tile is off, not noisy, beyond this many of its errors and of pixels.
 OUTLIER_SIGMAS = 5.0
 OUTLIER_PX = 1.0
-# Quadratic terms need this many tiles and a variance ratio (F test) of this size.
-TILES_FOR_QUADRATIC = 24
-LEAST_VARIANCE_RATIO = 2.5
-DRAWS = 400
+# The fit has used about three times as many tiles as the certificate; the coefficients of a mapping
+# fitted to them scatter, in the frame of the tiles, by this much more than their mean would.
+FIT_TILES_PER_TILE = 3.0
+COEFFICIENT_PER_MEAN = 1.5
+# The scatter to expect beyond the tiles' own errors, relative to these.
+SCATTER_PER_PRECISION = 0.3
+# Sizes that the parts of the error may have, in units of those expected. The field is drawn given
+# its size, the scatter is the size itself and needs finer steps.
+STEPS = 2.0 ** np.arange(-2, 11, 2)
+SCATTER_STEPS = 2.0 ** np.arange(-3, 7.1, 0.25)
+LINEAR_TERMS, TERMS = 3, 6
+NEGLIGIBLE = 1e-5
+DRAWS = 500
 SEED = 20250102
 
 
 class ErrorModel:
     """The alignment error over the sample, seen through noisy held-out tiles.
 
-    The error is a smooth field (a quadratic polynomial, estimated by least squares with its
-    covariance) plus an excess scatter that the tiles' own errors do not explain, plus tiles that
-    are plainly off. Drawing all three over the whole sample gives the distribution of the 95 %
-    quantile, which is wide where the sample reaches beyond the tiles.
+    The error is a smooth field (a quadratic polynomial) plus a scatter that the tiles' own errors
+    do not explain, plus tiles that are plainly off. The sizes of the linear part, of the quadratic
+    part and of the scatter are unknown; each has a half-Cauchy prior [1]_ around what a fit to
+    such tiles leaves, wide enough for the tiles to overrule it. Draws from the posterior, over
+    the whole sample, give the distribution of the 95 % quantile; it is wide where the sample
+    reaches beyond the tiles.
 
     Parameters
     ----------
@@ -35,48 +48,41 @@ class ErrorModel:
         Of the measurements per axis, shape ``(n,)``.
     places : numpy.ndarray
         Points spread evenly over the sample, shape ``(m, 2)``.
+
+    References
+    ----------
+    .. [1] A. Gelman, "Prior distributions for variance parameters in hierarchical models",
+       Bayesian Analysis 1 (2006) 515-534.
     """
 
     def __init__(self, shifts: Points, positions: Points, variances: Array, places: Points) -> None:
-        lengths = np.hypot(*shifts.T)
-        off = np.hypot(*(shifts - np.median(shifts, axis=0)).T) > off_limit(variances)
-        self.off_lengths = lengths[off]
+        off = off_from_others(shifts, variances)
+        self.off_lengths = np.hypot(*shifts[off].T)
         self.count = len(shifts)
         good = ~off
-        weights = 1.0 / (variances[good] + float(np.median(variances)))
-        basis, normal, self.field = _fit(positions[good], shifts[good], weights)
         self.places = _polynomial(places if len(places) else positions, positions[good])
-        self.places = self.places[:, : basis.shape[1]]
-        spare = max(0.2, 1.0 - basis.shape[1] / max(1, int(good.sum())))
-        rest = shifts[good] - basis @ self.field
-        square = (rest**2).mean(axis=1) / spare
-        self.excess, self.excess_error = _excess(square, variances[good])
-        spread = variances[good] + self.excess
-        self.covariance = normal @ ((basis * (weights**2 * spread)[:, None]).T @ basis) @ normal
+        basis = _polynomial(positions[good], positions[good])
+        self.posterior = _Posterior.of(basis, shifts[good], variances[good])
 
     def quantiles(self) -> tuple[float, float, float]:
         """Return the median, the 95 % quantile, and the 95 % upper limit of the latter, pixels."""
         generator = np.random.default_rng(SEED)
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        upper, middle = [], []
-        for _ in range(DRAWS):
-            theta = self.field + root @ generator.normal(size=self.field.shape)
-            excess = max(0.0, self.excess + self.excess_error * generator.normal())
+        lengths = np.empty((DRAWS, len(self.places)))
+        found = self.posterior
+        for draw, cell in enumerate(generator.choice(len(found.weights), DRAWS, p=found.weights)):
+            theta = found.means[cell]
+            theta = theta + found.roots[cell] @ generator.normal(size=theta.shape)
             off = generator.binomial(self.count, len(self.off_lengths) / self.count)
-            upper.append(np.quantile(self._lengths(theta, excess, off, generator), 0.95))
-        for _ in range(20):
-            middle.append(self._lengths(self.field, self.excess, len(self.off_lengths), generator))
-        pooled = np.concatenate(middle)
-        bound = np.quantile(upper, 0.95)
-        return float(np.median(pooled)), float(np.quantile(pooled, 0.95)), float(bound)
+            lengths[draw] = self._lengths(theta, found.scatters_px[cell], off, generator)
+        middle, upper = np.quantile(lengths, (0.5, 0.95), axis=1)
+        return float(np.median(middle)), float(np.median(upper)), float(np.quantile(upper, 0.95))
 
     def _lengths(
-        self, field: Array, excess: float, off: int, generator: np.random.Generator
+        self, field: Array, scatter_px: float, off: int, generator: np.random.Generator
     ) -> Array:
         """Return one draw of the error's length over the sample, `off` of the tiles being off."""
         errors = self.places @ field
-        errors = errors + np.sqrt(excess) * generator.normal(size=errors.shape)
+        errors += scatter_px * generator.normal(size=errors.shape)
         lengths = np.hypot(*errors.T)
         share = round(off / self.count * len(lengths))
         if share:
@@ -84,41 +90,68 @@ class ErrorModel:
         return np.asarray(lengths)
 
 
-def off_limit(variances: Array) -> Array:
-    """Return how far from the others a tile of some variance is plainly off, pixels."""
-    return np.maximum(OUTLIER_PX, OUTLIER_SIGMAS * np.sqrt(variances))
+def off_from_others(
+    shifts: Points, variances: Array, level: Points | None = None
+) -> NDArray[np.bool_]:
+    """Return which tiles are plainly off, seen from a level or from the middle of all."""
+    level = np.median(shifts, axis=0) if level is None else level
+    apart = np.hypot(*(shifts - level).T)
+    return np.asarray(apart > np.maximum(OUTLIER_PX, OUTLIER_SIGMAS * np.sqrt(variances)))
 
 
-def _excess(square: Array, variances: Array) -> tuple[float, float]:
-    """Return the variance per axis beyond the tiles' own, and its error, by weighted means."""
-    excess = max(0.0, float(np.median(square) / np.log(2) - np.median(variances)))
-    error = 0.0
-    for _ in range(3):
-        weights = 1.0 / (variances + excess + 1e-6) ** 2
-        weights /= weights.sum()
-        excess = max(0.0, float((weights * (square - variances)).sum()))
-        error = float(np.sqrt((weights**2 * (square - variances - excess) ** 2).sum()))
-    return excess, error
+@dataclass(frozen=True, eq=False)
+class _Posterior:
+    """Combinations of sizes: their probability and scatter, and the field given each."""
+
+    weights: Array
+    scatters_px: Array
+    means: Array
+    roots: Array
+
+    @classmethod
+    def of(cls, basis: Array, shifts: Points, variances: Array) -> "_Posterior":
+        """Weigh all combinations of the sizes of linear part, quadratic part and scatter."""
+        precision = float(np.sqrt(np.median(variances)))
+        expected = COEFFICIENT_PER_MEAN * precision / np.sqrt(FIT_TILES_PER_TILE * len(shifts))
+        linear, quadratic = (part.ravel() for part in np.meshgrid(STEPS, STEPS))
+        sizes = np.repeat([linear, quadratic], (LINEAR_TERMS, TERMS - LINEAR_TERMS), axis=0).T
+        prior = _log_prior(linear) + _log_prior(quadratic)
+        parts = []
+        for scatter in SCATTER_STEPS:
+            scatter_px = scatter * SCATTER_PER_PRECISION * precision
+            weights = 1.0 / (variances + scatter_px**2)
+            alone = float(np.log(weights).sum() - 0.5 * (weights @ shifts**2).sum())
+            log, means, roots = _given_scatter(basis, shifts, weights, sizes * expected)
+            log += alone + prior + _log_prior(scatter)
+            parts.append((log, np.full(len(log), scatter_px), means, roots))
+        logs, scatters, means, roots = (np.concatenate(part) for part in zip(*parts, strict=True))
+        weights = np.exp(logs - logs.max())
+        kept = weights > NEGLIGIBLE
+        weights = weights[kept] / weights[kept].sum()
+        return cls(weights, scatters[kept], means[kept], roots[kept])
 
 
-def _fit(positions: Points, shifts: Points, weights: Array) -> tuple[Array, Array, Array]:
-    """Return basis, inverse normal matrix and coefficients; quadratic only if that is significant.
+def _given_scatter(
+    basis: Array, shifts: Points, weights: Array, sizes: Array
+) -> tuple[Array, Array, Array]:
+    """Return log-likelihoods, mean fields and roots of their covariances for priors of some sizes.
 
-    Each quadratic term widens the interval, most where the sample reaches beyond the tiles.
+    The likelihood lacks what does not depend on the sizes.
     """
-    terms = _polynomial(positions, positions)
-    fits = []
-    for count in (3, 6):
-        basis = terms[:, :count]
-        weighted = basis * weights[:, None]
-        normal = np.asarray(np.linalg.pinv(weighted.T @ basis), np.float64)
-        field = normal @ weighted.T @ shifts
-        loss = float((weights[:, None] * (shifts - basis @ field) ** 2).sum())
-        fits.append((basis, normal, field, loss))
-    spare = len(positions) - 6
-    ratio = (fits[0][3] - fits[1][3]) / 3 / max(fits[1][3] / max(spare, 1), 1e-12)
-    enough = len(positions) >= TILES_FOR_QUADRATIC and ratio > LEAST_VARIANCE_RATIO
-    return fits[int(enough)][:3]
+    information = (basis * weights[:, None]).T @ basis
+    right = sizes[:, :, None] * ((basis * weights[:, None]).T @ shifts)
+    inner = np.eye(TERMS) + sizes[:, :, None] * information * sizes[:, None, :]
+    root = np.linalg.cholesky(inner)
+    solved = np.linalg.solve(inner, right)
+    log = 0.5 * (right * solved).sum(axis=(1, 2))
+    log -= 2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+    roots = sizes[:, :, None] * np.linalg.inv(root).transpose(0, 2, 1)
+    return log, sizes[:, :, None] * solved, roots
+
+
+def _log_prior(step: Array | float) -> Array | float:
+    """Return the half-Cauchy density of a size, for steps that are even in its logarithm."""
+    return np.log(step) - np.log1p(np.square(step))
 
 
 def _polynomial(points: Points, positions: Points) -> Array:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from exo2micro._typing import FloatImage, Points
+from exo2micro._typing import FloatImage, Mask, Points
 from exo2micro.alignment.outline import outline_points, sample_mask
 from exo2micro.alignment.transform import Transform
 
@@ -38,6 +38,7 @@ def fit_outlines(
     pre: FloatImage,
     initial: Transform,
     *,
+    hidden: Mask,
     reach_px: float,
     smoothing_px: float,
     iterations: int,
@@ -51,6 +52,8 @@ def fit_outlines(
         Overviews, shape ``(ny, nx)``.
     initial : Transform
         Where to start, between the overviews.
+    hidden : numpy.ndarray of bool
+        Where the outline of post may not be seen, shape ``(ny, nx)``.
     reach_px : float
         Outline points further apart than this do not pair.
     smoothing_px : float
@@ -75,6 +78,9 @@ def fit_outlines(
        Image and Vision Computing 10 (1992) 145-155.
     """
     points, normals = outline_points(sample_mask(post), smoothing_px)
+    col, row = np.clip(np.rint(points).astype(int), 0, np.array(post.shape[::-1]) - 1).T
+    visible = ~hidden[row, col]
+    points, normals = points[visible], normals[visible]
     targets, target_normals = outline_points(sample_mask(pre), smoothing_px)
     if min(len(points), len(targets)) < LEAST_PAIRS:
         return None

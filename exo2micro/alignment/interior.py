@@ -7,12 +7,13 @@ import numpy as np
 
 from exo2micro.alignment.certificate import Certificate
 from exo2micro.alignment.certify import certify
+from exo2micro.alignment.held_out import CELLS, HeldOutZones, whole_tile
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Refiner
 from exo2micro.alignment.search import feature_search
-from exo2micro.alignment.subpixel import CLUSTER_PX, MatchPlan
-from exo2micro.alignment.tiles import HELD_OUT_PERIOD, choose_tiles
+from exo2micro.alignment.subpixel import MatchPlan
+from exo2micro.alignment.tiles import choose_held_out
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.verify import Verified, verify
 from exo2micro.raster import Raster
@@ -20,9 +21,6 @@ from exo2micro.verdict import Level, Verdict
 
 # Tile side per unit of `interior_blur_base`: 80 px at the default of 8.
 TILE_PER_BLUR = 10.0
-SMALLEST_TILE_PX = 32
-SMALLEST_SIDE_PER_TILE = 12.0
-CELLS = 320
 # Where fewer of the tiles than this match, more are used.
 ENOUGH_MATCHED = 0.35
 MANY_CELLS = 1000
@@ -125,11 +123,11 @@ def refine_interior_overviews(
     metrics: dict[str, Any] = {}
     verdicts = []
     transform = initial
-    size, cells = tile_size(post, pre, settings), CELLS
+    size = tile_size(post, pre, settings)
     if settings.interior_ecc:
         verified = _start(post, pre, initial, threads)
         deform = settings.deformation != "off"
-        refiner = Refiner(post, pre, size, cells, deform, threads)
+        refiner = Refiner(post, pre, size, CELLS, deform, threads)
         start = verified.transform if verified else refiner.bend(initial.straight)
         if start is None:
             messages.append("no interior texture supports the coarse alignment; it was kept")
@@ -150,14 +148,15 @@ def refine_interior_overviews(
                 transform = initial
     else:
         messages.append("interior refinement is off; the coarse alignment was kept")
-    choice = choose_tiles(post, pre, transform, size=size, cells=cells)
+    zones = HeldOutZones.of(post.raster.shape)
+    certified_size = min(size, zones.largest_tile_px)
     certificate = certify(
         post,
         pre,
         transform,
-        choice.centres[choice.held_out],
-        MatchPlan(size, search=FINAL_SEARCH_PX, steps=4),
-        spacing_px=choice.cell_px * np.sqrt(HELD_OUT_PERIOD),
+        choose_held_out(post, pre, transform, size=certified_size),
+        MatchPlan(certified_size, search=FINAL_SEARCH_PX, steps=4),
+        spacing_px=zones.spacing_px,
         threads=threads,
     )
     metrics["tile_px"] = size
@@ -167,9 +166,8 @@ def refine_interior_overviews(
 
 def tile_size(post: Overviews, pre: Overviews, settings: InteriorSettings) -> int:
     """Return the tile side in pixels: ten times `interior_blur_base`, less for small images."""
-    smallest = min(*post.raster.shape, *pre.raster.shape)
-    side = min(TILE_PER_BLUR * settings.interior_blur_base, smallest / SMALLEST_SIDE_PER_TILE)
-    return max(SMALLEST_TILE_PX, int(side / CLUSTER_PX) * CLUSTER_PX)
+    wanted = TILE_PER_BLUR * settings.interior_blur_base
+    return min(whole_tile(wanted, image.raster.shape) for image in (post, pre))
 
 
 def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) -> Verified | None:

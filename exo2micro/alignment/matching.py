@@ -1,5 +1,6 @@
 """Matching of tiles: where a small piece of post lies in pre, and how sure that is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -32,6 +33,9 @@ STRANGERS = 100
 CLIP_SIGMAS = 4.0
 
 _COARSE_KERNEL = (31, 31)
+
+# Which pixels of a window of post a match may not see.
+Hidden = Callable[[slice, slice], Mask]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,7 @@ def match_tiles(
     centres: Points,
     plan: MatchPlan,
     *,
+    hidden: Hidden | None = None,
     threads: int = 1,
 ) -> TileMatches:
     """Measure the shifts that tiles need beyond a transform.
@@ -110,6 +115,8 @@ def match_tiles(
         Whole pixels of post, shape ``(n, 2)``, ``(x, y)``, at least `tile_reach` inside it.
     plan : MatchPlan
         Tile size and search range.
+    hidden : callable, optional
+        Which pixels of a window of post take no part.
     threads : int
         Threads; the result does not depend on it.
 
@@ -125,7 +132,7 @@ def match_tiles(
     .. [1] S. Baker, I. Matthews, "Lucas-Kanade 20 years on: a unifying framework", International
        Journal of Computer Vision 56 (2004) 221-255.
     """
-    measure = partial(_measure, post, pre, transform, plan)
+    measure = partial(_measure, post, pre, transform, plan, hidden)
     rows = list(map_ordered(measure, centres, threads))
     return _collect(centres, rows)
 
@@ -137,6 +144,7 @@ def match_strangers(
     centres: Points,
     plan: MatchPlan,
     *,
+    hidden: Hidden | None = None,
     threads: int = 1,
 ) -> TileMatches:
     """Match tiles with the surroundings of other ones: the null distribution.
@@ -152,7 +160,7 @@ def match_strangers(
     def measure(index: int) -> tuple[float, ...]:
         here, there = centres[index], centres[(index + count // 2) % count]
         stranger = transform @ Transform.translation(*(there - here))
-        return _measure(post, pre, stranger, whole_pixel, here)
+        return _measure(post, pre, stranger, whole_pixel, hidden, here)
 
     return _collect(centres[chosen], list(map_ordered(measure, chosen, threads)))
 
@@ -178,10 +186,15 @@ def _collect(centres: Points, rows: list[tuple[float, ...]]) -> TileMatches:
 
 
 def _measure(
-    post: Raster, pre: Raster, transform: Transform, plan: MatchPlan, centre: Points
+    post: Raster,
+    pre: Raster,
+    transform: Transform,
+    plan: MatchPlan,
+    hidden: Hidden | None,
+    centre: Points,
 ) -> tuple[float, ...]:
     """Return shift, covariance, score, gain, significance and usability of one tile."""
-    patch = _read_patch(post, pre, transform, plan, centre)
+    patch = _read_patch(post, pre, transform, plan, hidden, centre)
     if patch is None:
         return UNUSABLE
     start, score = _whole_pixel_peak(patch, plan.search)
@@ -191,16 +204,24 @@ def _measure(
 
 
 def _read_patch(
-    post: Raster, pre: Raster, transform: Transform, plan: MatchPlan, centre: Points
+    post: Raster,
+    pre: Raster,
+    transform: Transform,
+    plan: MatchPlan,
+    hidden: Hidden | None,
+    centre: Points,
 ) -> Patch | None:
     """Return the band-passed texture of a tile, or None where too little of it is valid."""
     reach, wide = tile_reach(plan.size), tile_reach(plan.size) + plan.search
     x, y = int(centre[0]), int(centre[1])
-    window = post.read(slice(y - reach, y + reach), slice(x - reach, x + reach))
+    rows, cols = slice(y - reach, y + reach), slice(x - reach, x + reach)
+    window = post.read(rows, cols)
     side = 2 * wide
     warped = WarpedRaster(pre, transform, (side, side), offset=(y - wide, x - wide))
     values, inside = warped.read_with_validity(slice(0, side), slice(0, side))
     post_valid = window < _saturation(post)
+    if hidden is not None:
+        post_valid &= ~hidden(rows, cols)
     pre_valid = inside & (values < _saturation(pre))
     if post_valid.mean() < 0.5 or pre_valid.mean() < 0.5:
         return None

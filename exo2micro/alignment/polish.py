@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from exo2micro._typing import Mask
+from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.icp import fit_outlines
 from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.search import search_texture
@@ -37,10 +39,14 @@ def refine_on_overviews(
     small = best.transform.scaled(factor, factor)
     here, there = post.at(factor), pre.at(factor)
     record: dict[str, Any] = {}
+    hidden = HeldOutZones.of(post.raster.shape).hidden(
+        slice(0, here.shape[0]), slice(0, here.shape[1]), factor
+    )
     fitted = fit_outlines(
         here,
         there,
         small,
+        hidden=hidden,
         reach_px=float(settings.boundary_width),
         smoothing_px=settings.boundary_smooth / 10.0,
         iterations=max(1, min(settings.stopit, 50)),
@@ -62,7 +68,7 @@ def refine_on_overviews(
             best, record["outline"] = _better(post, pre, best, candidate, settings, threads)
     if settings.fine_ecc:
         small = best.transform.scaled(factor, factor)
-        correlated = _correlate(here, there, small, settings)
+        correlated = _correlate(here, there, small, ~hidden, settings)
         if correlated is None:
             record["correlation"] = "not used: it did not converge"
         else:
@@ -128,10 +134,15 @@ def _correlate(
     post: "np.ndarray[Any, np.dtype[np.float32]]",
     pre: "np.ndarray[Any, np.dtype[np.float32]]",
     initial: Transform,
+    visible: Mask,
     settings: "CoarseSettings",
 ) -> Transform | None:
     """Return the affine mapping with the largest correlation near a start, None if it diverges."""
     textures = [search_texture(image, edges=False) for image in (post, pre)]
+    ny, nx = pre.shape
+    mask = cv2.warpPerspective(
+        visible.astype(np.uint8), initial.matrix, (nx, ny), flags=cv2.INTER_NEAREST
+    )
     criteria = (
         cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT,
         settings.stopit,
@@ -140,7 +151,7 @@ def _correlate(
     start = initial.matrix[:2].astype(np.float32)
     try:
         _, matrix = cv2.findTransformECC(
-            textures[0], textures[1], start, cv2.MOTION_AFFINE, criteria, None, 5
+            textures[0], textures[1], start, cv2.MOTION_AFFINE, criteria, mask, 5
         )
     except cv2.error:
         return None

@@ -1,25 +1,27 @@
 """The fit of stage 3: tiles outside the certificate, matched and fitted from coarse to fine."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from exo2micro._typing import Points
-from exo2micro.alignment.certify import WEAK_FRACTION, null_threshold, significant
+from exo2micro.alignment.certify import WEAK_FRACTION
 from exo2micro.alignment.deformation import (
     DeformationFit,
     fit_deformation,
     total_shifts,
 )
 from exo2micro.alignment.fit import Model, fit_correction
+from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
 from exo2micro.alignment.overview import Overviews
+from exo2micro.alignment.significance import null_threshold, significant
 from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.tiles import choose_tiles
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.verify import verify_factor
-from exo2micro.raster import Raster
 
 # Search range at full resolution; the overviews are right to a few pixels, or smooth deformation
 # of up to this size is left.
@@ -84,16 +86,13 @@ class Refiner:
         if self.post.base_factor > 1 and verify_factor(self.post, self.pre) > LARGEST_JUMP:
             plan = MatchPlan(self.size, search=FINAL_SEARCH_PX, steps=4)
             transform = self._on_overview(transform, self.post.base_factor, plan)
-        choice = choose_tiles(self.post, self.pre, transform, size=self.size, cells=self.cells)
-        centres = choice.centres[~choice.held_out]
-        everywhere = centres
+        everywhere = choose_tiles(self.post, self.pre, transform, size=self.size, cells=self.cells)
+        centres = everywhere
         for search, steps in ((FINAL_SEARCH_PX, 4), (DEFORMED_SEARCH_PX, 4), (1, 3)):
             if search == DEFORMED_SEARCH_PX and transform.field is None:
                 continue
             plan = MatchPlan(self.size, search=search, steps=steps)
-            corrected = self._correct(
-                self.post.raster, self.pre.raster, transform, centres, plan, metrics
-            )
+            corrected = self._correct(1, transform, centres, plan, metrics)
             if corrected is None:
                 return None
             transform, centres = corrected
@@ -116,34 +115,33 @@ class Refiner:
 
     def _on_overview(self, transform: Transform, factor: int, plan: MatchPlan) -> Transform:
         """Return the alignment corrected on one level, or as it was where that is not possible."""
-        choice = choose_tiles(
+        centres = choose_tiles(
             self.post, self.pre, transform, size=plan.size, cells=self.cells, factor=factor
         )
-        corrected = self._correct(
-            self.post.level(factor),
-            self.pre.level(factor),
-            transform.scaled(factor, factor),
-            choice.centres[~choice.held_out],
-            plan,
-            {},
-        )
+        small = transform.scaled(factor, factor)
+        corrected = self._correct(factor, small, centres, plan, {})
         return transform if corrected is None else corrected[0].unscaled(factor, factor)
 
     def _correct(
         self,
-        post: Raster,
-        pre: Raster,
+        factor: int,
         transform: Transform,
         centres: Points,
         plan: MatchPlan,
         metrics: dict[str, Any],
     ) -> tuple[Transform, Points] | None:
-        """Return the alignment corrected by one matching of tiles, and the tiles that matched."""
+        """Return the alignment corrected by one matching of tiles, and the tiles that matched.
+
+        Everything is in the pixels of the overview of block side `factor`.
+        """
         if len(centres) < LEAST_TILES:
             return None
-        found = match_tiles(post, pre, transform, centres, plan, threads=self.threads)
+        post, pre = self.post.level(factor), self.pre.level(factor)
+        hidden = partial(HeldOutZones.of(self.post.raster.shape).hidden, factor=factor)
+        images = (post, pre, transform, centres, plan)
+        found = match_tiles(*images, hidden=hidden, threads=self.threads)
         if NULL_KEY not in metrics:
-            strangers = match_strangers(post, pre, transform, centres, plan, threads=self.threads)
+            strangers = match_strangers(*images, hidden=hidden, threads=self.threads)
             metrics[NULL_KEY] = null_threshold(strangers)
         kept = found.select(significant(found, metrics[NULL_KEY]))
         metrics |= {

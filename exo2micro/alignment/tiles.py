@@ -1,48 +1,33 @@
-"""Choice of tiles: a lattice over post, the best-textured place in each cell, some held out."""
-
-from dataclasses import dataclass
+"""Choice of tiles: the best-textured places on a lattice, or in the held-out zones."""
 
 import cv2
 import numpy as np
 
-from exo2micro._typing import FloatImage, Mask, Points
+from exo2micro._typing import FloatImage, Points
+from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.matching import tile_reach
 from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.transform import Transform
 
 # Overview side on which texture is judged.
 CHOICE_OVERVIEW_PX = 1024
-# One cell in four is held out of every fit, in a pattern where held-out cells never share a side
-# and cover the sample evenly.
-HELD_OUT_PERIOD = 4
-HELD_OUT_STEP = 2
 # Cells with less than this part of the median texture hold no tile.
 LEAST_TEXTURE = 0.02
-
-
-@dataclass(frozen=True, eq=False)
-class TileChoice:
-    """Places where tiles are matched.
-
-    Attributes
-    ----------
-    centres : numpy.ndarray
-        Whole pixels of post, shape ``(n, 2)``, ``(x, y)``.
-    held_out : numpy.ndarray of bool
-        Which of them no fit may use. Their windows do not overlap those of the others.
-    cell_px : int
-        Side of the lattice cells.
-    """
-
-    centres: Points
-    held_out: Mask
-    cell_px: int
+# Tiles of a fit have at least this part outside the held-out zones.
+LEAST_OPEN = 0.55
 
 
 def choose_tiles(
-    post: Overviews, pre: Overviews, transform: Transform, *, size: int, cells: int, factor: int = 1
-) -> TileChoice:
-    """Choose at most one tile per lattice cell, where both images have texture.
+    post: Overviews,
+    pre: Overviews,
+    transform: Transform,
+    *,
+    size: int,
+    cells: int,
+    factor: int = 1,
+    everywhere: bool = False,
+) -> Points:
+    """Choose at most one tile per lattice cell, where both images have texture, for a fit.
 
     Parameters
     ----------
@@ -56,32 +41,81 @@ def choose_tiles(
         Wanted number of cells over the whole of post.
     factor : int
         Block side of that level; the centres are in its pixels.
+    everywhere : bool
+        Also in the held-out zones, where nothing is fitted.
 
     Returns
     -------
-    TileChoice
-        In pixels of the level.
+    numpy.ndarray
+        Whole pixels of the level, shape ``(n, 2)``, ``(x, y)``.
     """
     ny, nx = (-(-n // factor) for n in post.raster.shape)
     reach = tile_reach(size)
     cell = max(2 * reach, int(np.sqrt(ny * nx / cells)))
     rows, cols = max(1, ny // cell), max(1, nx // cell)
-    choice_factor = max(post.factor_for(CHOICE_OVERVIEW_PX), factor)
-    choice_factor -= choice_factor % post.base_factor
-    texture = _common_texture(post, pre, transform, choice_factor)
+    choice_factor = _choice_factor(post, factor)
     scale = choice_factor / factor
-    centres, held_out = [], []
-    for i in range(rows):
-        for j in range(cols):
-            top, bottom = _usable(i, rows, ny, reach)
-            left, right = _usable(j, cols, nx, reach)
-            place = _best_place(texture, scale, (top, bottom), (left, right))
-            if place is not None:
-                centres.append(place)
-                held_out.append((i + HELD_OUT_STEP * j) % HELD_OUT_PERIOD == 0)
-    return TileChoice(
-        np.array(centres, np.float64).reshape(-1, 2), np.array(held_out, np.bool_), cell
-    )
+    texture = _common_texture(post, pre, transform, choice_factor)
+    if not everywhere:
+        texture = texture * _open_part(post, choice_factor, size / scale)
+    places = [
+        _best_place(texture, scale, _usable(i, rows, ny, reach), _usable(j, cols, nx, reach))
+        for i in range(rows)
+        for j in range(cols)
+    ]
+    return _as_points(places)
+
+
+def choose_held_out(post: Overviews, pre: Overviews, transform: Transform, *, size: int) -> Points:
+    """Choose the best-textured place in every held-out zone, for the certificate.
+
+    Parameters
+    ----------
+    post, pre : Overviews
+        The images.
+    transform : Transform
+        Post to pre.
+    size : int
+        Tile side in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Whole pixels of post, shape ``(n, 2)``, ``(x, y)``.
+    """
+    zones, reach = HeldOutZones.of(post.raster.shape), tile_reach(size)
+    factor = _choice_factor(post, 1)
+    texture = _common_texture(post, pre, transform, factor)
+    inner = (reach, max(reach, zones.side - reach))
+    places = [
+        _best_place(
+            texture, factor, (top + inner[0], top + inner[1]), (left + inner[0], left + inner[1])
+        )
+        for top, left in zones.corners()
+    ]
+    return _as_points(places)
+
+
+def _choice_factor(post: Overviews, factor: int) -> int:
+    """Return the block side of the overview on which tiles of one level are chosen."""
+    choice_factor = max(post.factor_for(CHOICE_OVERVIEW_PX), factor)
+    return choice_factor - choice_factor % post.base_factor
+
+
+def _open_part(post: Overviews, factor: int, size: float) -> FloatImage:
+    """Return which part of a tile around each pixel is open, 0 where that is too little."""
+    ny, nx = post.at(factor).shape
+    hidden = HeldOutZones.of(post.raster.shape).hidden(slice(0, ny), slice(0, nx), factor)
+    side = max(1, round(size)) | 1
+    part = cv2.blur(1.0 - hidden.astype(np.float32), (side, side))
+    part[part < LEAST_OPEN] = 0.0
+    return np.asarray(part, np.float32)
+
+
+def _as_points(places: list[tuple[int, int] | None]) -> Points:
+    """Return those places that exist as an array."""
+    found = [place for place in places if place is not None]
+    return np.array(found, np.float64).reshape(-1, 2)
 
 
 def _usable(index: int, count: int, length: int, reach: int) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """Verification: whether the texture of the images supports a hypothesis better than chance."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from exo2micro.alignment.fit import Correction, Model, fit_correction
+from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
 from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.subpixel import MatchPlan
@@ -161,13 +163,15 @@ def _round(
     threads: int,
 ) -> _Round | None:
     """Match tiles and strangers on one level and fit a correction, None without support."""
-    choice = choose_tiles(post, pre, transform, size=plan.size, cells=CELLS, factor=factor)
-    if len(choice.centres) < LEAST_SUPPORT:
+    centres = choose_tiles(post, pre, transform, size=plan.size, cells=CELLS, factor=factor)
+    if len(centres) < LEAST_SUPPORT:
         return None
+    hidden = partial(HeldOutZones.of(post.raster.shape).hidden, factor=factor)
     here, there = post.level(factor), pre.level(factor)
     small = transform.scaled(factor, factor)
-    found = match_tiles(here, there, small, choice.centres, plan, threads=threads)
-    strangers = match_strangers(here, there, small, choice.centres, plan, threads=threads)
+    images = (here, there, small, centres, plan)
+    found = match_tiles(*images, hidden=hidden, threads=threads)
+    strangers = match_strangers(*images, hidden=hidden, threads=threads)
     threshold = float(np.quantile(strangers.scores, NULL_QUANTILE))
     significant = found.select(found.usable & (found.scores > threshold))
     correction = fit_correction(significant, model, tolerance_px=tolerance_px, floor_px=0.05)
@@ -182,7 +186,7 @@ def _round(
         correction,
         chance,
         len(significant.centres),
-        len(choice.centres),
+        len(centres),
         float(np.median(np.hypot(*residual.T))),
     )
 

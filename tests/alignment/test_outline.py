@@ -45,9 +45,9 @@ def test_outline_fit_recovers_a_similarity():
         rotation_deg=3, magnification=1.02, shift=(4, -3), centre=(160, 150)
     )
     post, pre = ellipse(truth), ellipse()
-    fitted = fit_outlines(
-        post, pre, Transform.identity(), reach_px=15, smoothing_px=1, iterations=50, stop=1e-6
-    )
+    options = {"reach_px": 15, "smoothing_px": 1, "iterations": 50, "stop": 1e-6}
+    hidden = np.zeros(post.shape, np.bool_)
+    fitted = fit_outlines(post, pre, Transform.identity(), hidden=hidden, **options)
     grid = np.array([[100.0, 80.0], [220, 90], [150, 220]])
     assert np.hypot(*(fitted.transform(grid) - truth(grid)).T).max() < 0.6
 
@@ -55,4 +55,5 @@ def test_outline_fit_recovers_a_similarity():
 def test_no_outline_no_fit():
     image = 50 + 10 * np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32)
     options = {"reach_px": 15, "smoothing_px": 1, "iterations": 5, "stop": 1e-6}
-    assert fit_outlines(image, image, Transform.identity(), **options) is None
+    hidden = np.zeros(image.shape, np.bool_)
+    assert fit_outlines(image, image, Transform.identity(), hidden=hidden, **options) is None

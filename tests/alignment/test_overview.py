@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.overview import Overviews, make_overviews
-from exo2micro.alignment.tiles import choose_tiles
+from exo2micro.alignment.tiles import choose_held_out, choose_tiles
 from exo2micro.alignment.transform import Transform
 from exo2micro.raster import ArrayRaster
 
@@ -30,12 +33,45 @@ def test_both_images_share_the_base_factor(monkeypatch):
 @pytest.mark.parametrize(("size", "cells"), [(32, 200), (80, 320), (48, 60)])
 def test_held_out_tiles_share_no_pixel_with_the_others(size, cells):
     post, pre = make_overviews(ArrayRaster(IMAGE), ArrayRaster(IMAGE), 1)
-    choice = choose_tiles(post, pre, Transform.identity(), size=size, cells=cells)
+    zones = HeldOutZones.of(IMAGE.shape)
+    hidden = zones.hidden(slice(0, IMAGE.shape[0]), slice(0, IMAGE.shape[1]))
+    pair = (post, pre, Transform.identity())
+    fitted = choose_tiles(*pair, size=size, cells=cells)
+    held_out = choose_held_out(*pair, size=min(size, zones.largest_tile_px))
     reach = size // 2 + 8
-    assert 0.15 < choice.held_out.mean() < 0.35
-    assert (choice.centres >= reach).all()
-    assert (choice.centres <= np.array([903, 1201]) - reach).all()
-    apart = np.abs(
-        choice.centres[choice.held_out][:, None] - choice.centres[~choice.held_out][None]
-    ).max(axis=2)
-    assert apart.min() >= 2 * reach - 1
+    assert (fitted >= reach).all()
+    assert (fitted <= np.array([903, 1201]) - reach).all()
+    assert len(held_out) == len(zones.corners())
+    inner = min(size, zones.largest_tile_px) // 2 + 8
+    for x, y in held_out.astype(int):
+        assert hidden[y - inner : y + inner, x - inner : x + inner].all()
+    for x, y in fitted.astype(int):
+        assert hidden[y - reach : y + reach, x - reach : x + reach].mean() < 0.5
+
+
+@given(
+    ny=st.integers(64, 3000),
+    nx=st.integers(64, 3000),
+    factor=st.integers(1, 9),
+    top=st.integers(0, 50),
+    left=st.integers(0, 50),
+)
+def test_an_overview_pixel_is_hidden_where_it_holds_a_pixel_of_a_zone(ny, nx, factor, top, left):
+    zones = HeldOutZones.of((ny, nx))
+    rows, cols = slice(top, top + 12), slice(left, left + 9)
+    fine = zones.hidden(
+        slice(top * factor, rows.stop * factor), slice(left * factor, cols.stop * factor)
+    )
+    blocks = fine.reshape(12, factor, 9, factor).any(axis=(1, 3))
+    np.testing.assert_array_equal(zones.hidden(rows, cols, factor), blocks)
+
+
+def test_zones_fill_at_most_a_quarter_and_lie_inside():
+    for shape in ((70, 80), (900, 1200), (2000, 2000), (5000, 6000)):
+        zones = HeldOutZones.of(shape)
+        corners = zones.corners()
+        hidden = zones.hidden(slice(0, shape[0]), slice(0, shape[1]))
+        assert (corners >= 0).all()
+        assert (corners + zones.side <= shape).all()
+        assert hidden.sum() == len(corners) * zones.side**2
+        assert hidden.mean() < 0.3 or len(corners) == 1
