@@ -17,6 +17,13 @@ _RESERVED_KEYWORDS = frozenset(
 )
 
 
+RESERVED_NAMES = frozenset(
+    {"stage", "stages", "detection", "threshold", "width_px", "batch", "parallel", "n_workers"}
+    | {"timeout_per_task", "retries", "on_error", "output", "checkpoint_format", "threads"}
+)
+"""Names that mean something else in configuration files, so that no parameter may bear them."""
+
+
 class ParameterRegistry(MutableMapping[str, Parameter]):
     """Ordered mapping ``name -> Parameter``.
 
@@ -37,6 +44,9 @@ class ParameterRegistry(MutableMapping[str, Parameter]):
         parameter = row if isinstance(row, Parameter) else Parameter(*row)
         if not name.isidentifier():
             msg = f"a parameter name is a Python identifier, got {name!r}"
+            raise ParameterError(msg)
+        if name in RESERVED_NAMES:
+            msg = f"{name} means something else in configuration files; choose another name"
             raise ParameterError(msg)
         self._refuse_ambiguity(name, parameter)
         self._rows[name] = parameter

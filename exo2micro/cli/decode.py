@@ -192,9 +192,13 @@ def _explain_raw(path: Path) -> Explanation:
 
 def _explain_diagnostic(path: Path, pair: PairPaths | None) -> Explanation:
     """Return the caption of a picture."""
+    from exo2micro.execution.comparison import PICTURE
     from exo2micro.plotting import DIAGNOSTICS
 
     stem = path.stem
+    if stem.startswith(f"{PICTURE}_"):
+        what = "the contact sheet of a comparison: the difference of each variant"
+        return Explanation(path, "diagnostic", what, "file name")
     names = [n for n in DIAGNOSTICS if stem == n or stem.startswith((f"{n}_", f"{n}~"))]
     if not names:
         known = ", ".join(sorted(DIAGNOSTICS))

@@ -109,7 +109,7 @@ def _document(path: Path) -> Any:  # noqa: ANN401
     """Return a file's text as an editable document; an absent file is empty."""
     import tomlkit
 
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_bytes().decode("utf-8-sig") if path.exists() else ""
     parse_config(text, path, "project file")
     return tomlkit.parse(text)
 
@@ -141,8 +141,8 @@ def _write(path: Path, document: Any) -> None:  # noqa: ANN401
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(path.stat().st_mode if path.exists() else 0o644)

@@ -38,7 +38,8 @@ class LazyResolution:
 
     Reading a field gives the value set in it, else that of the nearest active layer, else the
     default. ``object.__getattribute__(config, name)`` gives what is set: None, or `INHERIT` where
-    None is a value, if nothing is.
+    None is a value, if nothing is. `dataclasses.replace` reads attributes: call it inside
+    `patch_lazy_constructors` where unset fields are to stay unset.
     """
 
     concrete: ClassVar[type]

@@ -10,7 +10,7 @@ from exo2micro.config.context import reading_raw
 from exo2micro.config.lazy import LAZY_TYPES, LazyResolution, has_lazy_resolution
 
 _FOUND: dict[str, tuple[tuple[int, ...], tuple[type, ...]]] = {}
-"""Module name -> the identities of what it held, and the lazy types among it."""
+"""Module name, empty for all -> the identities of what it held, and the lazy types among it."""
 
 
 def discover_lazy_dataclass_types(module: types.ModuleType | str | None = None) -> tuple[type, ...]:
@@ -23,17 +23,16 @@ def discover_lazy_dataclass_types(module: types.ModuleType | str | None = None) 
     module : module or str, optional
         The module or its name.
     """
-    if module is None:
-        return tuple(sorted(LAZY_TYPES, key=lambda cls: (cls.__module__, cls.__qualname__)))
     if isinstance(module, str):
         module = importlib.import_module(module)
-    content = list(vars(module).values())
-    state = tuple(map(id, content))
-    known, found = _FOUND.get(module.__name__, ((), ()))
+    name = module.__name__ if module is not None else ""
+    content = list(vars(module).values()) if module is not None else list(LAZY_TYPES)
+    state = tuple(sorted(map(id, content)))
+    known, found = _FOUND.get(name, ((), ()))
     if known != state:
         lazy = (v for v in content if isinstance(v, type) and has_lazy_resolution(v))
         found = tuple(dict.fromkeys(lazy))
-        _FOUND[module.__name__] = (state, found)
+        _FOUND[name] = (state, found)
     return found
 
 

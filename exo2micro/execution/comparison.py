@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PICTURE = "comparison"
+"""The contact sheet's name starts with this word; the names of the parameters follow."""
+
 _DIFFERENCE_STAGE = 4
 _SCALE_OF = {"scale_percentile": "percentile", "manual_scale": "manual"}
 """Parameter -> name of the scale, and of the difference, that it adds."""
@@ -201,7 +204,7 @@ def _sheet(run: Any, variants: Sequence[Variant], names: str) -> Path | None:  #
         return None
     from exo2micro.plotting.contact_sheet import plot_contact_sheet
 
-    path: Path = run._check_path(f"comparison_{names}")
+    path: Path = run._check_path(f"{PICTURE}_{names}")
     tiles = [variant.tile() for variant in variants]
     plot_contact_sheet(
         tiles, kind=f"comparison of {names}", sample=run.sample, dye=run.dye, save_path=path

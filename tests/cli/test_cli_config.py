@@ -176,5 +176,6 @@ def test_a_sweep_ends_in_a_table_and_a_picture(call, done):
     assert result.document["contact_sheet"] == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert result.err.count("complete") == 2
+    assert "contact sheet of a comparison" in call("explain", picture).out
     assert all(path.read_bytes() == content for path, content in before.items())
     assert len(list(done.folder.glob("tiff/0[123]*"))) == 4  # shared with the default run

@@ -143,6 +143,16 @@ def test_editing_keeps_comments(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_line_ends_of_another_system_stay(tmp_path):
+    path = tmp_path / "exo2micro.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + COMMENTED.replace("\n", "\r\n").encode())
+    (layer,) = read_config_file(path).layers
+    assert layer["pad"] == 100
+    assert layer.setting("threads").source.line == 5
+    set_value(path, "pad", 200)
+    assert path.read_bytes() == COMMENTED.replace("\n", "\r\n").replace("100", "200").encode()
+
+
 def test_every_value_can_be_written_and_taken_out_again(tmp_path):
     path = tmp_path / "new" / "exo2micro.toml"
     for name, row in PARAMETER_REGISTRY.items():

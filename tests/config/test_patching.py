@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import sys
 import threading
 import types
@@ -59,6 +60,13 @@ def test_nothing_is_checked_or_converted_inside():
         with pytest.raises(TypeError, match="unexpected keyword"):
             LazyCamera(gian=3)
         assert PipelineConfig().pad == DEFAULTS["pad"]
+
+
+def test_replace_keeps_unset_fields_unset_inside():
+    config = LazyPipelineConfig(boundary_width=20)
+    with patch_lazy_constructors():
+        changed = dataclasses.replace(config, pad=3)
+    assert changed == LazyPipelineConfig(boundary_width=20, pad=3)
 
 
 def test_post_init_is_respected():
@@ -165,6 +173,7 @@ def test_discovery_in_this_package_and_in_any_module():
     assert here <= set(discover_lazy_dataclass_types("exo2micro.config"))
     assert discover_lazy_dataclass_types(sys.modules["configs"]) == (LazyCamera, LazyCounted)
     assert {*here, LazyCamera} <= set(discover_lazy_dataclass_types())
+    assert discover_lazy_dataclass_types() is discover_lazy_dataclass_types()
     assert discover_lazy_dataclass_types("json") == ()
     with pytest.raises(ModuleNotFoundError):
         discover_lazy_dataclass_types("no_such_module")

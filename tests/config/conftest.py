@@ -1,0 +1,15 @@
+"""Random examples take as long as the machine takes; only their results are judged."""
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)
+
+
+@pytest.fixture(autouse=True, scope="package")
+def patient():
+    """Let hypothesis not fail an example for being slow on a busy machine."""
+    before = settings.get_current_profile_name()
+    settings.load_profile("patient")
+    yield
+    settings.load_profile(before)
