@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
@@ -13,6 +13,9 @@ from exo2micro.errors import ScaleError
 from exo2micro.raster.base import Raster
 from exo2micro.subtraction.noise import HALO_PX, DifferenceNoise
 from exo2micro.subtraction.quality import DQ
+
+if TYPE_CHECKING:
+    from exo2micro.subtraction.correction import FieldCorrection
 
 QualityImage = NDArray[np.uint8]
 Window = tuple[slice, slice]
@@ -74,6 +77,8 @@ class DifferenceRaster(Raster):
         Gives the planes ``ERR`` and ``SNR``.
     resampling : callable, optional
         ``(rows, cols) -> factor`` by which the interpolation changed the variance of pre; None: 1.
+    correction : FieldCorrection, optional
+        How the scale varies over the canvas; None: not at all.
 
     Raises
     ------
@@ -91,6 +96,7 @@ class DifferenceRaster(Raster):
         quality: QualitySources | None = None,
         noise: DifferenceNoise | None = None,
         resampling: WindowFactor | None = None,
+        correction: "FieldCorrection | None" = None,
     ) -> None:
         if post.shape != pre.shape:
             msg = f"post and aligned pre must share one canvas, got {post.shape} and {pre.shape}"
@@ -108,6 +114,7 @@ class DifferenceRaster(Raster):
         self.quality = quality or QualitySources()
         self.noise = noise
         self.resampling = resampling
+        self.correction = correction
         self.shape = post.shape
         self.dtype = np.dtype(np.float32)
         self._levels = (
@@ -156,44 +163,51 @@ class DifferenceRaster(Raster):
         self, loaded: "_Loaded | None", rows: slice, cols: slice, *, with_noise: bool
     ) -> dict[str, Image]:
         """Return the planes of a window from what was loaded; background where there is none."""
-        shape = (rows.stop - rows.start, cols.stop - cols.start)
-        names = ("data", "ERR", "SNR") if with_noise and self.noise is not None else ("data",)
-        planes: dict[str, Image] = {name: np.zeros(shape, np.float32) for name in names}
-        planes["DQ"] = np.full(shape, DQ.BORDER, np.uint8)
-        if loaded is None:
-            return planes
-        y, x = (_common(a, b) for a, b in zip((rows, cols), loaded.limits, strict=True))
-        if y is None or x is None:
-            return planes
-        place = _within((y, x), (rows, cols))
+        y, x = (None, None) if loaded is None else loaded.reached(rows, cols)
+        if loaded is None or y is None or x is None:
+            return self._nothing((rows, cols), with_noise=with_noise)
         scaled, near = self._scaled_pre(loaded, (y, x))
-        has_data = None if loaded.has_data is None else loaded.has_data[loaded.place((y, x))]
-        data = loaded.post[loaded.place((y, x))] - scaled[_within((y, x), near)]
+        core = _within((y, x), near)
+        has_data = loaded.data_mask((y, x))
+        data = loaded.post[loaded.place((y, x))] - scaled[core]
         if self.offset:
             data -= np.float32(self.offset)
-        planes["DQ"][place] = self._flags(loaded, (y, x), has_data)
         if has_data is not None:
             data[~has_data] = 0.0
-        planes["data"][place] = data
+        found: dict[str, Image] = {"data": data, "DQ": self._flags(loaded, (y, x), has_data)}
         if with_noise and self.noise is not None:
-            error = self._error(self.noise, scaled, loaded, near)[_within((y, x), near)]
+            error = self._error(self.noise, scaled, loaded, near)[core]
+            found["SNR"] = data / error
             if has_data is not None:
                 error[~has_data] = 0.0
-            planes["ERR"][place] = error
-            np.divide(data, error, out=planes["SNR"][place], where=error > 0)
+            found["ERR"] = error
+        if (y, x) == (rows, cols):
+            return found
+        planes = self._nothing((rows, cols), with_noise=with_noise)
+        for name, plane in found.items():
+            planes[name][_within((y, x), (rows, cols))] = plane
         return planes
+
+    def _nothing(self, window: Window, *, with_noise: bool) -> dict[str, Image]:
+        """Return the planes of a window that the post image does not reach."""
+        shape = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+        names = ("data", "ERR", "SNR") if with_noise and self.noise is not None else ("data",)
+        planes: dict[str, Image] = {name: np.zeros(shape, np.float32) for name in names}
+        return planes | {"DQ": np.full(shape, DQ.BORDER, np.uint8)}
 
     def _scaled_pre(self, loaded: "_Loaded", window: Window) -> tuple[FloatImage, Window]:
         """Return ``scale * pre`` a little beyond the window, and how far it reaches."""
         near = _widened(window, HALO_PX, loaded.limits)
         pre = loaded.pre[loaded.place(near)].astype(np.float32, copy=False)
+        if self.correction is not None:
+            pre = self.correction.apply(pre, *near)
         return pre * np.float32(self.scale), near
 
     def _error(
         self, noise: DifferenceNoise, scaled: FloatImage, loaded: "_Loaded", near: Window
     ) -> FloatImage:
         """Return the error of the difference in the window of the scaled pre."""
-        has_data = None if loaded.has_data is None else loaded.has_data[loaded.place(near)]
+        has_data = loaded.data_mask(near)
         factor = 1.0 if self.resampling is None else self.resampling(*near)
         background = scaled + np.float32(self.offset)
         return noise.error(background, self.scale, self.offset, factor, has_data)
@@ -204,7 +218,7 @@ class DifferenceRaster(Raster):
         flags = np.zeros(loaded.post[core].shape, np.uint8)
         wide = _widened(window, MARGIN_PX, loaded.limits)
         part, inner = loaded.place(wide), _within(window, wide)
-        known = None if loaded.has_data is None else loaded.has_data[part]
+        known = loaded.data_mask(wide)
         saturated = saturated_mask(loaded.post[part], loaded.pre[part], self._levels, known)
         if saturated is not None:
             margin = self.quality.saturation_margin_px
@@ -235,6 +249,15 @@ class _Loaded:
     def place(self, window: Window) -> Window:
         """Return where a window lies in the arrays."""
         return _within(window, self.window)
+
+    def reached(self, rows: slice, cols: slice) -> tuple[slice | None, slice | None]:
+        """Return the part of a window that lies inside the post image."""
+        return _common(rows, self.limits[0]), _common(cols, self.limits[1])
+
+    def data_mask(self, window: Window) -> Mask | None:
+        """Return where both images have data in a window; None stands for everywhere."""
+        mask = None if self.has_data is None else self.has_data[self.place(window)]
+        return None if mask is None or mask.all() else mask
 
 
 class QualityRaster(Raster):
