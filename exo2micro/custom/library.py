@@ -184,6 +184,11 @@ class FunctionLibrary:
             return self._store.text_of(name)
         return self.get(name).code
 
+    def functions(self) -> dict[str, CustomFunction]:
+        """Return all functions that have a source, by name; nothing is executed."""
+        self.refresh()
+        return self._sources()
+
     def list_custom_functions(self) -> list[CustomFunctionInfo]:
         """Return what is known of all functions, by name; nothing is executed."""
         self.refresh()

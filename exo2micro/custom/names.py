@@ -4,10 +4,10 @@ import builtins
 import difflib
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from exo2micro.custom.function import decorators
+from exo2micro.custom.function import MODULE_PREFIX, decorators
 from exo2micro.errors import CustomFunctionError, UnknownFunctionError
 
 LONGEST: Final = 64
@@ -97,16 +97,14 @@ def unknown(name: str, known: Iterable[str]) -> UnknownFunctionError:
 
 def _built_in(kind: str) -> frozenset[str]:
     """Return the names of the package's own classes of a kind, and those of plugins."""
+    family: Mapping[str, type] = {}
     if kind == "diagnostic":
-        from exo2micro.plotting import DIAGNOSTICS
-
-        return frozenset(DIAGNOSTICS)
-    if kind == "scale_estimator":
-        from exo2micro.subtraction.scale import ScaleEstimator
-
-        return frozenset(ScaleEstimator.__registry__)
-    if kind == "reader":
+        from exo2micro.plotting import DIAGNOSTICS as family  # noqa: N811
+    elif kind == "scale_estimator":
+        from exo2micro.subtraction.scale import SCALE_ESTIMATORS as family  # noqa: N811
+    elif kind == "reader":
         from exo2micro.raw.readers import RawReader
 
-        return frozenset(RawReader.__registry__)
-    return frozenset()
+        family = RawReader.__registry__
+    # Functions of the store join their families while they are in use.
+    return frozenset(n for n, cls in family.items() if not cls.__module__.startswith(MODULE_PREFIX))

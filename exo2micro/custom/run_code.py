@@ -1,6 +1,6 @@
 """All custom code of a run as plain data, so that it travels to processes with an empty store."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,5 +106,5 @@ def collect(
 
 
 def _plugins(store: "CustomFunctionManager") -> Iterable[CustomFunction]:
-    get: Callable[[str], CustomFunction] = store.get
-    return (get(i.name) for i in store.list_custom_functions() if i.kind in PLUGIN_KINDS)
+    # Not the list of all: objects that were registered without a source cannot travel.
+    return (f for _, f in sorted(store.functions().items()) if f.kind in PLUGIN_KINDS)

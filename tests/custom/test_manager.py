@@ -520,3 +520,30 @@ def test_a_traceback_of_a_registered_function_shows_the_users_line(manager):
         manager.get_function("first")(IMAGE * 0)
     frame = traceback.extract_tb(caught.value.__traceback__)[-1]
     assert (frame.lineno, frame.line) == (5, "return image * (1 if image.any() else 1 // 0)")
+
+
+def test_a_function_that_is_in_use_can_be_replaced(manager):
+    from exo2micro.custom.enrolment import enrol
+
+    code = "@scale_estimator\ndef half(post, pre):\n    return float(np.median(post / pre))\n"
+    reader = "@reader(suffixes=('.half',))\ndef half_file(path):\n    return np.load(path)\n"
+    manager.register_from_code(code + reader)
+    enrol(manager.functions().values())
+    try:
+        manager.update_custom_function("half", code.replace("median", "mean"))
+        manager.update_custom_function("half_file", reader.replace("load", "loadtxt"))
+    finally:
+        enrol(())
+    assert "mean" in manager.get_function_code("half")
+
+
+def test_an_object_without_source_takes_no_part_in_runs(folder):
+    from exo2micro.custom import diagnostic
+    from exo2micro.custom.run_code import collect
+
+    @diagnostic(caption="x")
+    def plot(post_im, pre_im, *, sample, dye):
+        return None
+
+    register_function(plot)
+    assert collect().functions == ()
