@@ -50,7 +50,8 @@ def scale_estimator(
     """Mark ``f(post, pre) -> float`` as a scale estimator.
 
     It gets the brightness of the same background blocks in both images, two arrays of float64 of
-    shape ``(n,)`` in raw counts, and returns by how much post is brighter, a number > 0.
+    shape ``(n,)`` in counts above the camera's pedestal, and returns by how much post is brighter,
+    a number > 0.
 
     Parameters
     ----------

@@ -39,6 +39,8 @@ def run_python(script, *arguments):
         capture_output=True,
         text=True,
         check=False,
+        # One thread: Python warns about a fork beside other threads.
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
