@@ -41,7 +41,7 @@ class FunctionEstimator(ScaleEstimator, ABC):
         drawn = bootstrap_counts(len(numbers), REPLICATES).astype(np.intp)
         redrawn = [np.repeat(np.arange(len(post)), counts[place]) for counts in drawn]
         ratios = [self._ratio(post[index], pre[index]) for index in redrawn if len(index)]
-        scale = ratio * sample.median_field()
+        scale = ratio * float(np.median(sample.relative_ratio(sample.every)))
         interval, parts = interval_of(sample, scale, float(np.std(ratios)) / ratio)
         half = (interval[1] - interval[0]) / (2.0 * scale)
         verdict, messages, metrics = trust(sample, half, ())

@@ -29,7 +29,7 @@ def result_of(
     """Return the result of a run as JSON-like values (paths are `Path`)."""
     records = runner.main_records()
     last = records[max(records)] if records else None
-    verdict = last.verdict if last else Verdict()
+    verdict = Verdict.worst([last.verdict if last else Verdict(), *runner.doubts()])
     difference = records.get(_DIFFERENCE_STAGE)
     scales = [
         {k: v for k, v in scale.items() if k not in _HISTOGRAM_KEYS}

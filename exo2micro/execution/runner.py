@@ -140,6 +140,12 @@ class StageRunner:
                 return self.step_records.get((step.position, role))
         return self.records.get(key)
 
+    def doubts(self) -> list[Verdict]:
+        """Return what the extra stages before the difference do to the trust in the result."""
+        done = {position for position, _ in self.step_records}
+        before = [s for s in self.steps if (s.number or 0) < FIRST_DIFFERENCE_STAGE]
+        return [step.verdict() for step in before if step.position in done]
+
     def record_of(self, row: PlannedStage) -> Record | None:
         """Return the main record of a planned stage, None if it is not valid."""
         if row.position is None:
@@ -174,8 +180,9 @@ class StageRunner:
         else:
             with single_threaded_blas():
                 output = stage.process(self._stage_inputs(stage, upstream))
-        verdict = Verdict.worst([output.verdict, *self._doubts(stage)])
-        output = replace(output, verdict=verdict)
+        if (stage.number or 0) >= FIRST_DIFFERENCE_STAGE:
+            verdict = Verdict.worst([output.verdict, *self.doubts()])
+            output = replace(output, verdict=verdict)
         for message in output.messages:
             logger.info("stage %d: %s", stage.number, message)
         records = self._write(stage, output, upstream, started)
@@ -202,12 +209,6 @@ class StageRunner:
         number = stage.number or 0
         stored = self.custom.code_of(number, self.request.params, raw)
         return {**self.code.get(number, {}), **stored}
-
-    def _doubts(self, stage: Stage) -> list[Verdict]:
-        """Return what extra stages before the difference do to the trust in it."""
-        if (stage.number or 0) < FIRST_DIFFERENCE_STAGE:
-            return []
-        return [s.verdict() for s in self.steps if (s.number or 0) < FIRST_DIFFERENCE_STAGE]
 
     def _stage_inputs(self, stage: Stage, upstream: Mapping[int, Record]) -> StageInputs:
         sources = {key: self.source(stage, key) for key in stage.reads}
