@@ -141,14 +141,15 @@ class FunctionStore:
 
     def stamp(self) -> Stamp:
         """Return what changes whenever the store does, at the cost of listing the folder."""
+        found = []
         try:
             with os.scandir(self.folder) as entries:
-                found = [
-                    (entry.name, entry.stat())
-                    for entry in entries
-                    if entry.name == JOURNAL
-                    or (entry.name.endswith(".py") and not entry.name.startswith("."))
-                ]
+                for entry in entries:
+                    is_hidden = entry.name.startswith(".")
+                    if entry.name == JOURNAL or (entry.name.endswith(".py") and not is_hidden):
+                        # One that went while the folder was listed hides no other.
+                        with contextlib.suppress(FileNotFoundError):
+                            found.append((entry.name, entry.stat()))
         except FileNotFoundError:
             return _EMPTY
         files = sorted((n, s.st_mtime_ns, s.st_size, s.st_ino) for n, s in found)

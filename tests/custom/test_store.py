@@ -242,6 +242,13 @@ def test_two_changes_within_one_tick_of_the_clock_are_both_noticed(tmp_path):
         assert f"image * {factor}\n" in snapshot.functions["f"].code
 
 
+def test_a_file_that_goes_while_the_folder_is_listed_hides_no_other(manager):
+    manager.register_from_code(source("f"))
+    (manager.storage_dir / "gone.py").symlink_to(manager.storage_dir / "nowhere")
+    again = CustomFunctionManager(manager.storage_dir)
+    assert [info.name for info in again.list_custom_functions()] == ["f"]
+
+
 def test_a_file_changed_by_hand_is_noticed(manager):
     manager.register_from_code(source("f", 1))
     path = manager.storage_dir / "f.py"
