@@ -403,6 +403,18 @@ _register(
             "Also subtract with the scales of these further estimators: their names, or all.",
             {"kind": str, "normalise": plain_word},
         ),
+        "psf_match": (
+            "auto",
+            "psf",
+            "Convolve the sharper image to the other's sharpness where they differ clearly.",
+            {"choices": ("auto", "off")},
+        ),
+        "scale_field": (
+            "off",
+            "sfl",
+            "Let the scale vary smoothly over the image where tiles left out of the fit say so.",
+            {"choices": ("off", "auto")},
+        ),
         "planes": (
             "all",
             "pl",

@@ -12,6 +12,7 @@ from exo2micro.parameter import Value
 from exo2micro.raster.checkpoint import Product
 from exo2micro.raster.header import Card
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
+from exo2micro.stages.comparable import ComparablePair, make_comparable
 from exo2micro.stages.difference_planes import (
     DifferenceSource,
     describe_noise,
@@ -28,7 +29,6 @@ from exo2micro.subtraction.confidence import registration_error
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
 from exo2micro.subtraction.noise_estimate import GivenNoise, NoiseEstimate, estimate_noise
-from exo2micro.subtraction.sampling import PairSample, sample_pairs
 from exo2micro.subtraction.scale import ScaleEstimate, active_estimators, estimate_scales
 from exo2micro.subtraction.tally import DifferenceTally
 from exo2micro.verdict import Verdict
@@ -43,7 +43,7 @@ class DifferenceStage(Stage):
     number = 4
     stage_name = "difference"
     title = "scale and difference"
-    revision = 2
+    revision = 3
     reads = ((1, "post"), (3, "pre"))
     both_formats = True
     withheld_on_fail = True
@@ -67,28 +67,26 @@ class DifferenceStage(Stage):
             saturation_pre=_saturation(facts, "pre"),
             low_confidence=low_confidence(alignment),
         )
-        sample = sample_pairs(
-            post,
-            pre,
-            valid,
-            post_window=quality.post_window,
-            saturation_post=quality.saturation_post,
-            saturation_pre=quality.saturation_pre,
-            threads=inputs.threads,
-        )
-        estimates = estimate_scales(sample, inputs.params)
+        pair = make_comparable(post, pre, quality, inputs.params, threads=inputs.threads)
+        estimates = estimate_scales(pair.sample, inputs.params)
         canonical = next(iter(estimates.values()))
         subtract = partial(
-            DifferenceRaster, post, pre, quality=quality, resampling=valid.noise_factor
+            DifferenceRaster,
+            pair.post,
+            pair.pre,
+            quality=pair.quality,
+            resampling=pair.resampling(valid.noise_factor),
+            correction=pair.correction,
         )
         metrics: dict[str, Any] = {"scales": [describe_estimate(e) for e in estimates.values()]}
-        messages, noise = canonical.messages, None
+        metrics |= pair.metrics()
+        messages, noise = (*canonical.messages, *pair.messages), None
         if inputs.params["planes"] == "all":
             plain = subtract(scale=canonical.scale, offset=canonical.offset)
-            found = _estimate_noise(plain, sample, canonical, inputs)
+            found = _estimate_noise(plain, pair, canonical, inputs)
             metrics["noise"] = describe_noise(found)
             messages, noise = (*messages, *found.messages), found.noise
-        certified = certificate_cards(alignment.metrics.get("certificate"))
+        certified = certificate_cards(alignment.metrics.get("certificate")) | pair.cards()
         products = tuple(
             _product(
                 subtract(scale=e.scale, offset=e.offset, noise=_noise_of(noise, e)),
@@ -136,7 +134,7 @@ def estimate_from(description: Mapping[str, Any]) -> ScaleEstimate:
 
 def _estimate_noise(
     difference: DifferenceRaster,
-    sample: PairSample,
+    pair: ComparablePair,
     estimate: ScaleEstimate,
     inputs: StageInputs,
 ) -> NoiseEstimate:
@@ -146,7 +144,7 @@ def _estimate_noise(
         CameraNoise(
             0.0,
             0.0,
-            pedestal=getattr(sample.pedestal, role),
+            pedestal=getattr(pair.sample.pedestal, role),
             rounding=0.0 if levels[role] is None else ROUNDING_VARIANCE,
         )
         for role in ("post", "pre")
@@ -154,17 +152,13 @@ def _estimate_noise(
     start = DifferenceNoise(
         post,
         pre,
-        offset_error=sample.pedestal.error,
+        offset_error=pair.sample.pedestal.error,
         registration_px=registration_error(inputs.upstream(3).metrics.get("certificate")),
-    )
-    given = tuple(
-        GivenNoise(*(_number(inputs.params[f"{name}_{role}"]) for name in ("gain", "read_noise")))
-        for role in ("post", "pre")
     )
     return estimate_noise(
         difference,
         replace(start, scale_error=estimate.half_width / Z_95),
-        (given[0], given[1]),
+        (_given(inputs, "post", pair.post_noise_factor), _given(inputs, "pre")),
         threads=inputs.threads,
     )
 
@@ -174,8 +168,13 @@ def _noise_of(noise: DifferenceNoise | None, estimate: ScaleEstimate) -> Differe
     return replace(noise, scale_error=estimate.half_width / Z_95) if noise else None
 
 
-def _number(value: Value) -> float | None:
-    return None if value is None else float(value)
+def _given(inputs: StageInputs, role: str, factor: float = 1.0) -> GivenNoise:
+    """Return what the user knows of a camera, after a kernel that changed the variance."""
+    gain, read_noise = (inputs.params[f"{name}_{role}"] for name in ("gain", "read_noise"))
+    return GivenNoise(
+        None if gain is None else float(gain) * factor,
+        None if read_noise is None else float(read_noise) * factor**0.5,
+    )
 
 
 def _product(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from exo2micro.errors import ScaleError
 from exo2micro.subtraction.blocks import Blocks
+from exo2micro.subtraction.psf import is_significant
 from exo2micro.subtraction.regression import noise_by_level
 from exo2micro.subtraction.sampling import PairSample
 from exo2micro.subtraction.statistics import Vector, tile_sums, tukey_location
@@ -24,6 +25,9 @@ WIDE_INTERVAL: Final = 0.01
 FIELD_VARIATION: Final = 0.02
 """Variation of the ratio over the field from which one scale is not enough."""
 
+SCATTERS: Final = 3.0
+"""Chi-squared per tile from which tiles differ on their own; clean pairs stay below 1."""
+
 MIN_THIRD: Final = 50
 """Blocks needed in each third of the brightness to compare them."""
 
@@ -37,8 +41,16 @@ SYSTEMATIC: Final = 0.0002
 SYSTEMATIC_COVERAGE: Final = 0.0004
 """The same per fraction of the sample that is not background."""
 
-SYSTEMATIC_FIELD: Final = 0.04
+SYSTEMATIC_FIELD: Final = 0.02
 """Error per variation of the ratio: which parts of the sample are counted moves the median."""
+
+SYSTEMATIC_SKEW: Final = 0.15
+"""Error per distance of the field's mean from its median: of a plateau with a spot in it, the
+smooth surface follows the edges only so far."""
+
+SYSTEMATIC_SHARPNESS: Final = 0.0018
+"""Error per px squared by which the widths of the point-spread functions differ: light that
+leaves bright places makes them count less. From pairs of known widths."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +142,14 @@ def interval_of(
     brightness = float(np.median(sample.clean.post)) - sample.pedestal.post
     from_offset = sample.pedestal.error / max(brightness, 1e-9) if with_offset else 0.0
     systematic = SYSTEMATIC + SYSTEMATIC_COVERAGE * (1.0 - sample.clean_fraction)
-    from_field = SYSTEMATIC_FIELD * field_test(sample).variation
+    test = field_test(sample)
+    from_field = np.hypot(SYSTEMATIC_FIELD * test.variation, SYSTEMATIC_SKEW * test.skew)
     parts = {
         "error_bootstrap": INFLATION * bootstrap_error,
         "error_offset": INFLATION * from_offset,
         "error_systematic": systematic,
-        "error_field": from_field,
+        "error_field": float(from_field),
+        "error_sharpness": SYSTEMATIC_SHARPNESS * abs(sample.sharpness.difference),
     }
     total = float(np.linalg.norm(list(parts.values())))
     half = 1.96 * total
@@ -150,42 +164,55 @@ class FieldTest:
     ----------
     variation : float
         Half the range (2.5 % to 97.5 %) of the smooth ratio over the sample, relative.
+    skew : float
+        Distance of the mean of the smooth ratio from its median, relative.
     tile_scatter : float
         Standard deviation of the tiles' ratios beyond their errors, relative.
     chi_squared : float
-        Of the tiles' ratios about their mean, per degree of freedom.
+        Of the tiles' ratios about the smooth one, per tile.
+    is_corrected : bool
+        Whether the difference follows the smooth ratio.
     """
 
     variation: float
+    skew: float
     tile_scatter: float
     chi_squared: float
+    is_corrected: bool = False
 
     @property
     def message(self) -> str:
         """The finding in words; empty if one scale is enough."""
-        size = max(self.variation, self.tile_scatter)
-        if size < FIELD_VARIATION or (self.variation == 0.0 and self.chi_squared < 3.0):
-            return ""
-        return (
-            f"the brightness ratio varies by +-{100 * size:.1f} % over the field; "
-            "one scale is not enough"
-        )
+        if self.variation >= FIELD_VARIATION and not self.is_corrected:
+            return (
+                f"the brightness ratio varies by +-{100 * self.variation:.1f} % over the field; "
+                "one scale is not enough (scale_field=auto follows it)"
+            )
+        if self.tile_scatter >= FIELD_VARIATION and self.chi_squared >= SCATTERS:
+            return (
+                f"the brightness ratio differs by +-{100 * self.tile_scatter:.1f} % from place to "
+                "place, not smoothly; neither one scale nor a smooth field is enough"
+            )
+        return ""
 
 
 def field_test(sample: PairSample) -> FieldTest:
     """Compare tile-wise scales with their errors."""
     tiles = sample.tiles
-    values = sample.relative_ratio(sample.every)
+    values = sample.field.at(sample.area.x, sample.area.y)
     low, high = np.quantile(values, [0.025, 0.975])
     variation = float(high - low) / 2.0 / float(np.median(values))
+    skew = abs(float(np.mean(values)) / float(np.median(values)) - 1.0)
     if len(tiles.tile) < 3:
-        return FieldTest(variation, 0.0, 0.0)
-    middle = float(np.median(tiles.log_ratio))
-    scaled = np.clip((tiles.log_ratio - middle) / tiles.error, -8.0, 8.0)
-    spread = float(np.quantile(np.abs(tiles.log_ratio - middle), 0.683))
+        return FieldTest(variation, skew, 0.0, 0.0, sample.is_corrected)
+    rest = tiles.log_ratio - np.log(sample.field.at(tiles.x, tiles.y))
+    rest -= np.median(rest)
+    scaled = np.clip(rest / tiles.error, -8.0, 8.0)
+    spread = float(np.quantile(np.abs(rest), 0.683))
     noise = float(np.median(tiles.error))
     scatter = float(np.sqrt(max(0.0, spread**2 - noise**2)))
-    return FieldTest(variation, scatter, float(np.mean(np.square(scaled))))
+    chi_squared = float(np.mean(np.square(scaled)))
+    return FieldTest(variation, skew, scatter, chi_squared, sample.is_corrected)
 
 
 def trust(
@@ -206,12 +233,20 @@ def trust(
     doubts = [*messages, *sample.warnings]
     if test.message:
         doubts.append(test.message)
+    if is_significant(sample.sharpness):
+        blurrier = "post" if sample.sharpness.difference > 0 else "pre"
+        doubts.append(
+            f"{blurrier} is less sharp than the other image by a Gaussian of "
+            f"{sample.sharpness.sigma_px:.1f} px; rings are left around grains (psf_match=auto "
+            "removes them)"
+        )
     if half_width > WIDE_INTERVAL:
         doubts.append(f"the scale is uncertain by +-{100 * half_width:.1f} % (95 %)")
     metrics = {
         "field_variation": test.variation,
         "tile_scatter": test.tile_scatter,
         "tile_chi_squared": test.chi_squared,
+        "sharpness_difference_px2": sample.sharpness.difference,
         "background_fraction": sample.clean_fraction,
         "saturated_fraction": sample.saturated_fraction,
         "correlation": sample.correlation,

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.errors import ScaleError
-from exo2micro.subtraction.blocks import Blocks, block_averages
+from exo2micro.subtraction.blocks import BLOCK_PX, Blocks, block_averages
 from exo2micro.subtraction.dark import Surroundings
-from exo2micro.subtraction.field import RatioField, fit_field
-from exo2micro.subtraction.patches import PatchStack
+from exo2micro.subtraction.field import Frame, RatioField, fit_field
+from exo2micro.subtraction.patches import HALO_PX, PATCH_PX, PatchStack
 from exo2micro.subtraction.regression import LineFit, fit_line
-from exo2micro.subtraction.statistics import MAD_TO_SIGMA, half_sample_mode
+from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector, half_sample_mode
 
 CUT_SIGMA: Final = 2.5
 """Smoothed residuals beyond this are taken out, about 1 % of the pure noise."""
@@ -47,6 +47,26 @@ LevelIndex = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Area:
+    """Points spread evenly over the sample, dark minerals included, px."""
+
+    x: Vector
+    y: Vector
+
+
+def area_points(stack: PatchStack, around: Surroundings) -> Area:
+    """Return the centres of all blocks of which at least half belongs to the sample's area."""
+    side, inner = stack.side // BLOCK_PX, slice(1, -1)
+    share = around.area.reshape(-1, side, BLOCK_PX, side, BLOCK_PX).mean(axis=(2, 4))
+    patch, row, col = np.nonzero(share[:, inner, inner] >= 0.5)
+    centre = (BLOCK_PX - 1) / 2.0
+    return Area(
+        stack.origin[patch, 1] + BLOCK_PX * col + centre,
+        stack.origin[patch, 0] + BLOCK_PX * row + centre,
+    )
+
+
+@dataclass(frozen=True)
 class Background:
     """The background of a pair and the line that describes it.
 
@@ -57,7 +77,9 @@ class Background:
     line : LineFit
         ``post = scale * field * (pre - pre_pedestal) + intercept``.
     field : RatioField
-        Smooth variation of the ratio over the canvas, 1 in the middle of its distribution.
+        Smooth variation of the ratio over the canvas; its median over the sample's area is 1.
+    area : Area
+        Points spread evenly over the sample.
     clean_fraction : float
         Fraction of the sample's pixels that are background.
     """
@@ -66,6 +88,7 @@ class Background:
     every: Blocks
     line: LineFit
     field: RatioField
+    area: Area
     clean_fraction: float
 
 
@@ -88,7 +111,14 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
             f"{MIN_BLOCKS} are needed; check the registration and the exposure"
         )
         raise ScaleError(msg)
-    line, field = _first_line(every, around), RatioField.flat(stack.origin)
+    area = area_points(stack, around)
+
+    def smooth(blocks: Blocks, line: LineFit, start: RatioField) -> RatioField:
+        found = fit_field(blocks, line, start)
+        return found.scaled(1.0 / float(np.median(found.at(area.x, area.y))))
+
+    line = fit_line(every, _first_line(every, around), np.ones(len(every)), around)
+    field = smooth(every, line, RatioField.flat(Frame.around(stack.origin, PATCH_PX)))
     levels = _level_index(around)
     clean_blocks, fraction = every, 1.0
     for _ in range(ITERATIONS):
@@ -100,8 +130,8 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         core = sample & stack.core
         fraction = float((clean & core).sum() / max(1, core.sum()))
         line = fit_line(blocks, line, field.at(blocks.x, blocks.y), around)
-        field = fit_field(blocks, line, field)
-    return Background(clean_blocks, every, line, field, fraction)
+        field = smooth(blocks, line, field)
+    return Background(clean_blocks, every, line, field, area, fraction)
 
 
 def _first_line(every: Blocks, around: Surroundings) -> LineFit:
@@ -128,9 +158,8 @@ def _clean_pixels(
     field: RatioField,
 ) -> Mask:
     """Return the sample pixels that are far from every significant residual."""
-    scale = (line.scale * field.of_patches()).astype(np.float32)
-    rows = np.repeat(scale, stack.side)[:, None]
-    residual = stack.post - rows * (stack.pre - np.float32(line.pre_pedestal))
+    scale = np.float32(line.scale) * _field_image(stack, field)
+    residual = stack.post - scale * (stack.pre - np.float32(line.pre_pedestal))
     residual -= np.float32(line.intercept)
     smooth = cv2.blur(residual, (RESIDUAL_BOX_PX, RESIDUAL_BOX_PX))
     sigma = _noise_image(smooth, around.sample, levels)
@@ -141,6 +170,19 @@ def _clean_pixels(
     grown = cv2.dilate(cut.view(np.uint8), kernel).view(np.bool_)
     result: Mask = around.sample & ~grown
     return result
+
+
+def _field_image(stack: PatchStack, field: RatioField) -> FloatImage:
+    """Return the field over the stack, linear within each patch; one number where it is flat."""
+    if field.is_flat:
+        return np.ones((1, 1), np.float32)
+    side = stack.side
+    ends = stack.origin[:, :, None] + np.array([-HALO_PX, side - 1 - HALO_PX])
+    y, x = ends[:, 0, [0, 0, 1, 1]].ravel(), ends[:, 1, [0, 1, 0, 1]].ravel()
+    corners = field.at(x.astype(np.float64), y.astype(np.float64)).reshape(-1, 2, 2)
+    along = np.stack([1.0 - np.arange(side) / (side - 1.0), np.arange(side) / (side - 1.0)])
+    image: FloatImage = np.einsum("nab,ay,bx->nyx", corners, along, along, optimize=True)
+    return image.reshape(-1, side).astype(np.float32)
 
 
 def _level_index(around: Surroundings) -> LevelIndex:

@@ -29,6 +29,9 @@ PEAK_REACH: Final = 0.1
 GAP_FILL: Final = 0.5
 """Most pixels in the half window above the peak, over those in it; texture rises instead."""
 
+AREA_FRACTION: Final = 0.06
+"""A pixel belongs to the area of the sample above this fraction of that way: dark minerals do."""
+
 SAMPLE_FRACTION: Final = 0.25
 """A pixel is sample above this fraction of the way from dark to the middle of the sample."""
 
@@ -60,6 +63,8 @@ class Surroundings:
         Pre, averaged over `SMOOTHING_PX`.
     sample : numpy.ndarray of bool
         Pixels of the stack on the sample, away from its edge.
+    area : numpy.ndarray of bool
+        Core pixels of the stack on the sample, minerals too dark to tell a ratio included.
     threshold : float
         Counts of `smooth` above which a pixel is sample.
     post, pre : DarkLevel or None
@@ -68,6 +73,7 @@ class Surroundings:
 
     smooth: FloatImage
     sample: Mask
+    area: Mask
     threshold: float
     post: DarkLevel | None
     pre: DarkLevel | None
@@ -89,7 +95,10 @@ def find_surroundings(stack: PatchStack) -> Surroundings:
     threshold = dark_at + SAMPLE_FRACTION * (middle - dark_at)
     inside = (smooth > threshold) & stack.usable
     sample = cv2.erode(inside.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
-    return Surroundings(smooth, sample & stack.usable, threshold, post, pre)
+    area = stack.usable & stack.core
+    if is_dark:
+        area &= smooth > dark_at + AREA_FRACTION * (middle - dark_at)
+    return Surroundings(smooth, sample & stack.usable, area, threshold, post, pre)
 
 
 def _smooth(stack: PatchStack) -> FloatImage:

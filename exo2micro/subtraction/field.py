@@ -1,61 +1,116 @@
-"""How the brightness ratio varies over the canvas: tile by tile, and as a smooth surface."""
+"""How the brightness ratio varies over the canvas, as a smooth surface that held-out tiles support.
 
-from dataclasses import dataclass
-from typing import Final
+The logarithm of the relative ratio is a bicubic spline on a regular net, held smooth by a penalty
+on its second differences (a P-spline): without data it goes on as a plane. The weight of the
+penalty is the one that best predicts tiles left out of the fit, and the surface is used only
+where it predicts them better than chance would let it.
+
+References
+----------
+Eilers and Marx 1996, Stat. Sci. 11, 89 (P-splines); Craven and Wahba 1979, Numer. Math. 31, 377
+(left-out residuals of a linear smoother).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro.subtraction.blocks import Blocks
-from exo2micro.subtraction.patches import PATCH_PX
-from exo2micro.subtraction.regression import LineFit, robust_weights
-from exo2micro.subtraction.statistics import Vector, tile_sums, tukey_weights
+from exo2micro.subtraction.regression import LineFit
+from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector, tukey_weights
+from exo2micro.subtraction.tiles import tile_scales
 
-DEGREE: Final = 2
-"""Degree of the surface: tilt and bowl, what illumination and bleaching usually do."""
+CELLS: Final = 8
+"""Cells of the net per side: a spot an eighth of the canvas wide can be followed."""
+
+SIDE: Final = CELLS + 3
+"""Coefficients per side of the net."""
 
 MIN_TILES: Final = 12
 """Tiles below which no surface is fitted."""
 
-SIGNIFICANT: Final = 16.0
-"""Drop of chi-squared per term of the surface that makes it real: four standard deviations."""
+PENALTIES: Final = 10.0 ** np.arange(-3.0, 4.1, 0.5)
+"""Weights of the penalty that are tried, relative to the weight of the data per coefficient."""
 
-SIGNIFICANT_TILES: Final = 2.5
-"""Chi-squared per tile from which tiles deviate from the surface on their own."""
+RIDGE: Final = 1e-6
+"""Weight that only keeps the fit solvable where no tile lies."""
 
-RIDGE: Final = 1e-5
-"""Weight of a flat surface over that of the data: only keeps the fit solvable."""
+PERMUTATIONS: Final = 199
+"""The surface must beat all of them: a false alarm in one pair of 200."""
 
-TILE_FLOOR: Final = 0.003
-"""Error of one tile's ratio that the noise does not explain: registration, faint microbes."""
+PERMUTATION_SEED: Final = 18
+
+ROBUST_PASSES: Final = 3
+
+LEAST_WEIGHT: Final = 1e-3
+"""Weight that a tile keeps however far out it lies, so that every tile can be left out."""
+
+LEAST_KEPT: Final = 1e-3
+"""Smallest part of a tile's own weight in its residual; guards a division."""
 
 
 @dataclass(frozen=True)
-class RatioField:
-    """Relative brightness ratio, a polynomial in the canvas coordinates.
+class Frame:
+    """The square of the canvas on which a surface lives, px."""
 
-    Attributes
-    ----------
-    coefficients : numpy.ndarray
-        Of ``log(field)``, one per term; all zero for a flat field.
-    origin : numpy.ndarray
-        ``(y, x)`` of the patches, shape ``(n, 2)``.
-    centre, extent : tuple of float
-        ``(x, y)`` that map to 0, and the px that map to 1.
-    """
-
-    coefficients: Vector
-    origin: NDArray[np.int64]
     centre: tuple[float, float]
     extent: float
 
     @classmethod
-    def flat(cls, origin: NDArray[np.int64]) -> "RatioField":
-        """Return the field that is 1 everywhere."""
-        low, high = origin.min(axis=0), origin.max(axis=0) + PATCH_PX
+    def around(cls, origin: NDArray[np.int64], size: int) -> "Frame":
+        """Return the smallest square, about one centre, that holds all patches of a size."""
+        low, high = origin.min(axis=0), origin.max(axis=0) + size
         middle = (low + high) / 2.0
-        extent = float(max(high - low)) / 2.0
-        return cls(np.zeros(_n_terms()), origin, (float(middle[1]), float(middle[0])), extent)
+        return cls((float(middle[1]), float(middle[0])), float(max(high - low)) / 2.0)
+
+    def basis(self, values: Vector, axis: int) -> NDArray[np.float64]:
+        """Return the cubic B-splines along x (0) or y (1), shape ``(n, SIDE)``; edges go on."""
+        at = np.clip((values - self.centre[axis]) / self.extent, -1.0, 1.0)
+        position = (at + 1.0) / 2.0 * CELLS
+        cell = np.minimum(position.astype(np.intp), CELLS - 1)
+        t = position - cell
+        parts = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
+        out = np.zeros((len(values), SIDE))
+        rows = np.arange(len(values))
+        for shift, part in enumerate(parts):
+            out[rows, cell + shift] = part / 6.0
+        return out
+
+    def design(self, x: Vector, y: Vector) -> NDArray[np.float64]:
+        """Return the basis at points, shape ``(n, SIDE**2)``."""
+        along_x, along_y = self.basis(x, 0), self.basis(y, 1)
+        return (along_y[:, :, None] * along_x[:, None, :]).reshape(len(x), SIDE**2)
+
+
+@dataclass(frozen=True)
+class RatioField:
+    """Relative brightness ratio over the canvas.
+
+    Attributes
+    ----------
+    frame : Frame
+        Where it lives; beyond, the value of the nearest edge holds.
+    coefficients : numpy.ndarray
+        Of ``log(field)``, shape ``(SIDE, SIDE)``, rows along y; all zero for a flat field.
+    penalty : float
+        Weight of the penalty that was chosen; 0 for a flat field.
+    predicted : float
+        Standard deviation of left-out tiles about the surface beyond their own errors, relative.
+    """
+
+    frame: Frame
+    coefficients: NDArray[np.float64]
+    penalty: float = 0.0
+    predicted: float = 0.0
+
+    @classmethod
+    def flat(cls, frame: Frame) -> "RatioField":
+        """Return the field that is 1 everywhere."""
+        return cls(frame, np.zeros((SIDE, SIDE)))
 
     @property
     def is_flat(self) -> bool:
@@ -64,126 +119,151 @@ class RatioField:
 
     def at(self, x: Vector, y: Vector) -> Vector:
         """Return the relative ratio at points of the canvas."""
-        return np.asarray(np.exp(self.terms(x, y) @ self.coefficients), dtype=np.float64)
+        if self.is_flat:
+            return np.ones(len(x))
+        log_ratio = self.frame.design(x, y) @ self.coefficients.ravel()
+        return np.asarray(np.exp(log_ratio), dtype=np.float64)
 
-    def of_patches(self) -> Vector:
-        """Return the relative ratio at the centre of each patch."""
-        middle = self.origin.astype(np.float64) + PATCH_PX / 2.0
-        return self.at(middle[:, 1], middle[:, 0])
+    def grid(self, y: Vector, x: Vector) -> NDArray[np.float64]:
+        """Return the relative ratio on the net of rows ``y`` and columns ``x``."""
+        log_ratio = self.frame.basis(y, 1) @ self.coefficients @ self.frame.basis(x, 0).T
+        return np.asarray(np.exp(log_ratio), dtype=np.float64)
 
-    def terms(self, x: Vector, y: Vector) -> NDArray[np.float64]:
-        """Return the polynomial terms at points, shape ``(n, n_terms)``; no constant."""
-        u, v = (x - self.centre[0]) / self.extent, (y - self.centre[1]) / self.extent
-        columns = [
-            u**i * v ** (total - i) for total in range(1, DEGREE + 1) for i in range(total, -1, -1)
-        ]
-        return np.stack(columns, axis=1)
+    def scaled(self, factor: float) -> "RatioField":
+        """Return the field times a factor; a flat one stays 1."""
+        if self.is_flat:
+            return self
+        return replace(self, coefficients=self.coefficients + np.log(factor))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the field as JSON values."""
+        return {
+            "centre": list(self.frame.centre),
+            "extent": self.frame.extent,
+            "cells": CELLS,
+            "penalty": self.penalty,
+            "predicted": self.predicted,
+            "coefficients": self.coefficients.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RatioField":
+        """Return the field that `to_dict` described."""
+        x, y = values["centre"]
+        frame = Frame((float(x), float(y)), float(values["extent"]))
+        coefficients = np.asarray(values["coefficients"], dtype=np.float64)
+        return cls(frame, coefficients, float(values["penalty"]), float(values["predicted"]))
 
 
-@dataclass(frozen=True)
-class TileScales:
-    """Ratio of each tile relative to the whole.
+def fit_field(blocks: Blocks, line: LineFit, start: RatioField) -> RatioField:
+    """Return the smooth surface through the tiles' ratios, flat where none is significant.
 
-    Attributes
+    Parameters
     ----------
-    tile : numpy.ndarray of int
-        Numbers of the tiles that have one.
-    log_ratio, error : numpy.ndarray
-        Logarithm of the relative ratio and its standard error.
-    x, y : numpy.ndarray
-        Mean position of its blocks, px.
+    blocks : Blocks
+        Background blocks.
+    line : LineFit
+        The line through them.
+    start : RatioField
+        The field so far.
+    """
+    frame = start.frame
+    tiles = tile_scales(blocks, line, start.at(blocks.x, blocks.y))
+    if len(tiles.tile) < MIN_TILES:
+        return RatioField.flat(frame)
+    design, values = frame.design(tiles.x, tiles.y), tiles.log_ratio
+    robust = np.ones(len(values))
+    for _ in range(ROBUST_PASSES):
+        smoother = _Smoother(design, robust / tiles.error**2)
+        best = int(np.argmin(smoother.left_out(values[:, None])[:, 0]))
+        rest = (values - smoother.fitted(values, best)) / tiles.error
+        spread = float(MAD_TO_SIGMA * np.median(np.abs(rest - np.median(rest))))
+        robust = np.maximum(tukey_weights(rest / max(spread, 1e-9)), LEAST_WEIGHT)
+    if not _beats_chance(smoother, values):
+        return RatioField.flat(frame)
+    solution = smoother.solution(values, best).reshape(SIDE, SIDE)
+    noise = float(np.median(tiles.error))
+    left_out = MAD_TO_SIGMA * float(np.median(np.abs(smoother.left_out_residuals(values, best))))
+    predicted = float(np.sqrt(max(0.0, left_out**2 - noise**2)))
+    return RatioField(frame, solution, float(PENALTIES[best]), predicted)
+
+
+class _Smoother:
+    """The penalised fit with any of `PENALTIES`: linear in the values, solved once for all.
+
+    In the coordinates in which both the data's matrix and the penalty are diagonal, a weight of
+    the penalty is a mere factor on each of them.
     """
 
-    tile: NDArray[np.intp]
-    log_ratio: Vector
-    error: Vector
-    x: Vector
-    y: Vector
+    def __init__(self, design: NDArray[np.float64], weights: Vector) -> None:
+        self.weights = weights
+        normal = design.T @ (weights[:, None] * design)
+        unit = float(np.trace(normal)) / SIDE**2
+        normal += RIDGE * unit * np.eye(SIDE**2)
+        root = np.linalg.inv(np.linalg.cholesky(normal))
+        rough, turn = np.linalg.eigh(root @ (unit * _roughness()) @ root.T)
+        self._back = root.T @ turn
+        self._axes = design @ self._back
+        self._shrink = 1.0 / (1.0 + PENALTIES[:, None] * np.maximum(rough, 0.0))
+        leverage = (np.square(self._axes) * weights[:, None]) @ self._shrink.T
+        self._kept = np.maximum(1.0 - leverage, LEAST_KEPT)
 
-    def deviations(self, field: RatioField, n_tiles: int) -> Vector:
-        """Return what the surface leaves of each tile's log-ratio, shape ``(n_tiles,)``.
+    def solution(self, values: Vector, penalty: int) -> Vector:
+        """Return the coefficients with one weight of the penalty, by number."""
+        along = self._axes.T @ (self.weights * values)
+        return np.asarray(self._back @ (self._shrink[penalty] * along), dtype=np.float64)
 
-        Zero for tiles without a ratio, and everywhere unless the rest is significant; shrunk
-        by the share of its variance that is noise.
+    def fitted(self, values: Vector, penalty: int) -> Vector:
+        """Return the surface at the tiles."""
+        along = self._axes.T @ (self.weights * values)
+        return np.asarray(self._axes @ (self._shrink[penalty] * along), dtype=np.float64)
+
+    def left_out_residuals(self, values: Vector, penalty: int) -> Vector:
+        """Return each value less what a fit without it predicts."""
+        rest = values - self.fitted(values, penalty)
+        return np.asarray(rest / self._kept[:, penalty], dtype=np.float64)
+
+    def left_out(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weighted sums of squares of left-out residuals.
+
+        Parameters
+        ----------
+        values : numpy.ndarray
+            Shape ``(n_tiles, n_sets)``.
+
+        Returns
+        -------
+        numpy.ndarray
+            One row per weight of the penalty, one column per set.
         """
-        out = np.zeros(n_tiles)
-        if len(self.tile) < MIN_TILES:
-            return out
-        rest = self.log_ratio - np.log(field.at(self.x, self.y))
-        rest -= np.median(rest)
-        scaled = rest / self.error
-        if float(np.mean(np.square(np.clip(scaled, -8.0, 8.0)))) < SIGNIFICANT_TILES:
-            return out
-        spread = float(np.quantile(np.abs(rest), 0.683))
-        excess = max(0.0, spread**2 - float(np.median(np.square(self.error))))
-        out[self.tile] = rest * excess / (excess + np.square(self.error))
-        return out
+        along = self._axes.T @ (self.weights[:, None] * values)
+        sums = []
+        for number, shrink in enumerate(self._shrink):
+            rest = values - self._axes @ (shrink[:, None] * along)
+            rest /= self._kept[:, number, None]
+            sums.append(self.weights @ np.square(rest))
+        return np.stack(sums)
 
 
-def tile_scales(blocks: Blocks, line: LineFit) -> TileScales:
-    """Return the scale of each tile that has at least four background blocks."""
-    n_tiles = int(blocks.tile.max()) + 1 if len(blocks) else 0
-    pre, post = blocks.pre - line.pre_pedestal, blocks.post - line.intercept
-    instrument = np.maximum(blocks.level - line.pre_pedestal, 1e-6)
-    residual = post - line.scale * pre
-    weights = robust_weights(_without_tile_median(residual, blocks.tile), blocks)
-    top = tile_sums(weights * instrument * post, blocks.tile, n_tiles)
-    bottom = tile_sums(weights * instrument * pre, blocks.tile, n_tiles)
-    variance = tile_sums(weights * instrument**2, blocks.tile, n_tiles)
-    number = tile_sums(np.ones(len(blocks)), blocks.tile, n_tiles)
-    use = np.nonzero((number >= 4) & (top > 0) & (bottom > 0) & (variance > 0))[0]
-    total = np.maximum(number[use], 1)
-    return TileScales(
-        use,
-        np.log(top[use] / bottom[use] / line.scale),
-        np.hypot(np.sqrt(variance[use]) / bottom[use] / line.scale, TILE_FLOOR),
-        tile_sums(blocks.x, blocks.tile, n_tiles)[use] / total,
-        tile_sums(blocks.y, blocks.tile, n_tiles)[use] / total,
-    )
+def _beats_chance(smoother: _Smoother, values: Vector) -> bool:
+    """Tell whether left-out tiles are predicted better than when the tiles change places."""
+    weights = smoother.weights
+    mean = float(np.sum(weights * values) / np.sum(weights))
+    scaled = (values - mean) * np.sqrt(weights)
+    rng = np.random.default_rng([PERMUTATION_SEED, len(scaled)])
+    shuffled = np.stack([scaled, *(rng.permutation(scaled) for _ in range(PERMUTATIONS))], axis=1)
+    placed = shuffled / np.sqrt(weights)[:, None]
+    misfit = smoother.left_out(placed).min(axis=0)
+    kept = np.maximum(1.0 - weights / weights.sum(), LEAST_KEPT)
+    centred = placed - (weights @ placed) / weights.sum()
+    flat = weights @ np.square(centred / kept[:, None])
+    gain = 1.0 - misfit / np.maximum(flat, 1e-300)
+    return bool(gain[0] > 0.0 and gain[0] > gain[1:].max())
 
 
-def fit_field(blocks: Blocks, line: LineFit, current: RatioField) -> RatioField:
-    """Return the smooth surface through the tiles' ratios, flat where none is significant."""
-    flat = RatioField(np.zeros_like(current.coefficients), *_frame(current))
-    tiles = tile_scales(blocks, line)
-    if len(tiles.tile) < MIN_TILES:
-        return flat
-    design = np.column_stack([np.ones(len(tiles.tile)), flat.terms(tiles.x, tiles.y)])
-    weights = 1.0 / tiles.error**2
-    values = tiles.log_ratio
-    solution = np.zeros(design.shape[1])
-    robust = np.ones(len(values))
-    for _ in range(10):
-        w = weights * robust
-        ridge = RIDGE * w.sum() * np.diag(np.r_[0.0, np.ones(design.shape[1] - 1)])
-        normal = design.T @ (w[:, None] * design) + ridge
-        solution = np.linalg.solve(normal, design.T @ (w * values))
-        scaled = (values - design @ solution) / tiles.error
-        spread = max(1.0, 1.4826 * float(np.median(np.abs(scaled))))
-        robust = tukey_weights(scaled / spread)
-    w = weights * robust / spread**2
-    mean = float(np.sum(w * values) / np.sum(w))
-    drop = float(np.sum(w * (values - mean) ** 2) - np.sum(w * (values - design @ solution) ** 2))
-    if drop < SIGNIFICANT * (design.shape[1] - 1):
-        return flat
-    return RatioField(solution[1:], *_frame(current))
-
-
-def _without_tile_median(residual: Vector, tile: NDArray[np.int32]) -> Vector:
-    """Return the residuals about the median of their tile."""
-    order = np.lexsort((residual, tile))
-    sorted_tile = tile[order]
-    starts = np.r_[0, np.nonzero(np.diff(sorted_tile))[0] + 1]
-    ends = np.r_[starts[1:], len(tile)]
-    medians = residual[order][(starts + ends - 1) // 2]
-    out = np.empty_like(residual)
-    out[order] = residual[order] - np.repeat(medians, ends - starts)
-    return out
-
-
-def _frame(field: RatioField) -> tuple[NDArray[np.int64], tuple[float, float], float]:
-    return field.origin, field.centre, field.extent
-
-
-def _n_terms() -> int:
-    return sum(total + 1 for total in range(1, DEGREE + 1))
+@cache
+def _roughness() -> NDArray[np.float64]:
+    """Return the penalty on second differences along both axes, ``(SIDE**2, SIDE**2)``."""
+    second = np.diff(np.eye(SIDE), 2, axis=0)
+    one, same = second.T @ second, np.eye(SIDE)
+    return np.asarray(np.kron(one, same) + np.kron(same, one), dtype=np.float64)

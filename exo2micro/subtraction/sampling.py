@@ -7,15 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro.raster.base import Raster
-from exo2micro.subtraction.background import Background, find_background
+from exo2micro.subtraction.background import Area, Background, find_background
 from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.dark import find_surroundings
 from exo2micro.subtraction.difference import QualitySources, WindowMask
-from exo2micro.subtraction.field import RatioField, TileScales, tile_scales
+from exo2micro.subtraction.field import RatioField
 from exo2micro.subtraction.patches import read_patches
 from exo2micro.subtraction.pedestal import Pedestal, decide_pedestal
+from exo2micro.subtraction.psf import SharpnessGap, measure_sharpness
 from exo2micro.subtraction.regression import LineFit
 from exo2micro.subtraction.statistics import Vector
+from exo2micro.subtraction.tiles import TileScales, tile_scales
 
 Validity = WindowMask
 """Where both images have data: a bool raster, a function of a window, or None for everywhere."""
@@ -40,7 +42,10 @@ class PairSample:
     pedestal : Pedestal
         Pedestals of both images and the offset that follows from a scale.
     field : RatioField
-        Smooth variation of the ratio over the canvas; flat where none is significant.
+        Smooth variation of the ratio over the canvas, 1 in the middle of its distribution over
+        `area`; flat where none is significant.
+    area : Area
+        Points spread evenly over the sample.
     tiles : TileScales
         Ratio of every tile relative to the whole, with its error.
     first_scale : float
@@ -52,19 +57,26 @@ class PairSample:
         saturated.
     correlation : float
         Correlation of the block brightness of post and pre over the background.
+    sharpness : SharpnessGap
+        Difference in sharpness that is left between post and pre.
+    is_corrected : bool
+        Whether the difference is made with the field, so that its variation does no harm.
     """
 
     clean: Blocks
     every: Blocks
     pedestal: Pedestal
     field: RatioField
+    area: Area
     tiles: TileScales
     first_scale: float
     shape: tuple[int, int]
     clean_fraction: float
     saturated_fraction: float
     correlation: float
+    sharpness: SharpnessGap
     warnings: tuple[str, ...] = ()
+    is_corrected: bool = False
 
     @property
     def post(self) -> Vector:
@@ -87,15 +99,8 @@ class PairSample:
         return len(np.unique(self.clean.tile))
 
     def relative_ratio(self, blocks: Blocks) -> Vector:
-        """Return the ratio at each block relative to the first scale: surface and tiles."""
-        n_tiles = int(max(self.every.tile.max(), self.clean.tile.max())) + 1
-        deviations = self.tiles.deviations(self.field, n_tiles)
-        smooth = self.field.at(blocks.x, blocks.y)
-        return np.asarray(smooth * np.exp(deviations[blocks.tile]), dtype=np.float64)
-
-    def median_field(self) -> float:
-        """Return the median of the relative ratio over the sample."""
-        return float(np.median(self.relative_ratio(self.every)))
+        """Return the smooth ratio at each block relative to the median over the sample."""
+        return self.field.at(blocks.x, blocks.y)
 
 
 def sample_pairs(
@@ -155,19 +160,23 @@ def sample_pairs(
         background.every,
         pedestal,
         background.field,
+        background.area,
         tiles,
         background.line.scale,
         post.shape,
         background.clean_fraction,
         saturated,
         correlation,
+        measure_sharpness(stack),
         tuple(_warnings(background, saturated, correlation)),
     )
 
 
 def _tiles(background: Background, pedestal: Pedestal) -> TileScales:
     line = LineFit(background.line.scale, pedestal.post, pedestal.pre)
-    return tile_scales(background.clean, line)
+    return tile_scales(
+        background.clean, line, background.field.at(background.clean.x, background.clean.y)
+    )
 
 
 def _correlation(blocks: Blocks) -> float:

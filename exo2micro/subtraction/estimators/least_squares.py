@@ -22,6 +22,8 @@ class LeastSquaresEstimator(ScaleEstimator):
         """Return the slope; it is for comparison, so its verdict is never PASS."""
         blocks = sample.every
         post, pre = blocks.post - sample.pedestal.post, blocks.pre - sample.pedestal.pre
+        if sample.is_corrected:
+            pre = pre * sample.relative_ratio(blocks)
         n = int(blocks.tile.max()) + 1
         used = np.unique(blocks.tile)
         top = tile_sums(post * pre * blocks.pixels, blocks.tile, n)[used]

@@ -59,7 +59,7 @@ class MoffatEstimator(ScaleEstimator):
                 f"the ratio of the brightest third of the background differs from that of the "
                 f"dimmest by {100 * trend:+.1f} %: a pedestal or a camera that is not linear",
             )
-        scale = float(np.exp(centre)) * sample.median_field()
+        scale = float(np.exp(centre))
         interval, parts = interval_of(sample, scale, error)
         half = (interval[1] - interval[0]) / (2.0 * scale)
         verdict, messages, metrics = trust(sample, half, doubts)

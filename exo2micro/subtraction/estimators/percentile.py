@@ -42,7 +42,7 @@ class PercentileEstimator(ScaleEstimator):
         if value is None or not 0 <= value <= 100:
             msg = f"scale_percentile must lie within 0..100, got {value!r}; give one or use None"
             raise ScaleError(msg)
-        ratios = local_ratios(sample, sample.every, flatten=False)
+        ratios = local_ratios(sample, sample.every, flatten=sample.is_corrected)
         area = np.ones(len(ratios.log_ratio))
         centre = weighted_quantile(ratios.log_ratio, area, float(value) / 100.0)
         scale = float(np.exp(centre))

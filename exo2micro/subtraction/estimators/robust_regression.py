@@ -38,7 +38,7 @@ class RobustRegressionEstimator(ScaleEstimator):
         w, sz, sx, szx, sy, szy = (bootstrap_counts(len(used)) @ sums).T
         slopes = (szy * w - sz * sy) / (szx * w - sz * sx)
         low, high = np.quantile(slopes, [0.025, 0.975])
-        scale = line.scale * sample.median_field()
+        scale = line.scale
         error = float(high - low) / (2 * 1.96 * line.scale)
         interval, parts = interval_of(sample, scale, error, with_offset=False)
         half = (interval[1] - interval[0]) / (2.0 * scale)

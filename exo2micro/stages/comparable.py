@@ -1,0 +1,140 @@
+"""What stage 4 does before it estimates scales: equal sharpness, and a ratio that may vary."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from exo2micro._typing import FloatImage
+from exo2micro.parameter import Value
+from exo2micro.raster.base import Raster
+from exo2micro.raster.header import Card
+from exo2micro.subtraction.correction import FieldCorrection
+from exo2micro.subtraction.difference import QualitySources
+from exo2micro.subtraction.field import RatioField
+from exo2micro.subtraction.matching import PsfMatch, match_psf
+from exo2micro.subtraction.sampling import PairSample, sample_pairs
+
+WindowFactor = Callable[[slice, slice], FloatImage]
+
+
+@dataclass(frozen=True)
+class ComparablePair:
+    """Post and pre as they are subtracted, and what was gathered from them.
+
+    Attributes
+    ----------
+    match : PsfMatch or None
+        How their sharpness was made equal; None where that is switched off.
+    post, pre : Raster
+        The images to subtract.
+    sample : PairSample
+        What the scales are estimated from.
+    quality : QualitySources
+        What decides about missing and doubtful pixels.
+    correction : FieldCorrection or None
+        How the scale varies over the canvas; None: not at all, or not corrected.
+    """
+
+    match: PsfMatch | None
+    post: Raster
+    pre: Raster
+    sample: PairSample
+    quality: QualitySources
+    correction: FieldCorrection | None
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Remarks in words."""
+        found = [self.match.message] if self.match is not None else []
+        if self.correction is not None:
+            left = 100 * self.sample.field.predicted
+            found.append(
+                f"the scale follows the brightness ratio over the field; tiles left out of the "
+                f"fit are predicted within {left:.1f} % beyond their noise"
+            )
+        return tuple(text for text in found if text)
+
+    @property
+    def post_noise_factor(self) -> float:
+        """Factor that the matching puts on the variance of the noise of post."""
+        matched = self.match is not None and self.match.role == "post"
+        return self.match.noise_factor if self.match is not None and matched else 1.0
+
+    def resampling(self, interpolation: WindowFactor) -> WindowFactor:
+        """Return the factor on the variance of pre: interpolation, matching and field together.
+
+        The field enters once: shot noise grows as the light, of which the noise model sees the
+        corrected amount.
+        """
+        match, correction = self.match, self.correction
+        kernel = match.noise_factor if match is not None and match.role == "pre" else 1.0
+
+        def factor(rows: slice, cols: slice) -> FloatImage:
+            found = interpolation(rows, cols)
+            if kernel != 1.0:
+                found = found * found.dtype.type(kernel)
+            return found if correction is None else found * correction.relative(rows, cols)
+
+        return factor
+
+    def metrics(self) -> dict[str, Any]:
+        """Return matching and field as JSON values for the record."""
+        field = self.sample.field
+        return {
+            "psf_match": None if self.match is None else self.match.to_dict(),
+            "scale_field": None
+            if field.is_flat
+            else {
+                **field.to_dict(),
+                "pre_pedestal": self.sample.pedestal.pre,
+                "is_applied": self.correction is not None,
+            },
+        }
+
+    def cards(self) -> dict[str, Card]:
+        """Return matching and field as cards of the primary header."""
+        cards: dict[str, Card] = {}
+        if self.match is not None and self.match.role != "none":
+            cards["PSFROLE"] = (self.match.role, "image convolved to match the other's sharpness")
+            cards["PSFSIGMA"] = (self.match.sigma_px, "sigma of that Gaussian in px")
+        if self.correction is not None:
+            cards["SFIELD"] = (True, "scale varies: SCALE is its median, see the record")
+        return cards
+
+
+def make_comparable(
+    post: Raster,
+    pre: Raster,
+    quality: QualitySources,
+    params: Mapping[str, Value],
+    *,
+    threads: int,
+) -> ComparablePair:
+    """Match the sharpness of two images, gather their sample, and decide about the field."""
+    match = None
+    if params["psf_match"] == "auto":
+        match = match_psf(post, pre, quality, threads=threads)
+        post, pre = match.post, match.pre
+        margin = quality.saturation_margin_px + match.saturation_margin_px
+        quality = replace(quality, saturation_margin_px=margin)
+    sample = sample_pairs(
+        post,
+        pre,
+        quality.valid,
+        post_window=quality.post_window,
+        saturation_post=quality.saturation_post,
+        saturation_pre=quality.saturation_pre,
+        debris=quality.debris,
+        threads=threads,
+    )
+    if params["scale_field"] == "off" or sample.field.is_flat:
+        return ComparablePair(match, post, pre, sample, quality, None)
+    correction = FieldCorrection(sample.field, sample.pedestal.pre)
+    corrected = replace(sample, is_corrected=True)
+    return ComparablePair(match, post, pre, corrected, quality, correction)
+
+
+def field_of(metrics: Mapping[str, Any]) -> RatioField | None:
+    """Return the smooth ratio that a record of stage 4 tells of, None where there is none."""
+    described = metrics.get("scale_field")
+    return None if described is None else RatioField.from_dict(described)
