@@ -484,7 +484,9 @@ class SampleDye(CheckpointAccess, TakesStages):
         loader = self._loader or load_image_pair
         plain = type(self)._load_pair is SampleDye._load_pair
         if plain and loader is _default_loader:
-            return stamps_of_files(self.raw_dir, self.sample, self.dye, known, deep=deep)
+            return stamps_of_files(
+                self.raw_dir, self.sample, self.dye, known, deep=deep, threads=self.threads
+            )
         return stamps_of_pixels(self._pair_once(), getattr(loader, "__name__", "loader"))
 
     def _look_before(

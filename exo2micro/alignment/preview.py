@@ -24,7 +24,7 @@ class PreviewRaster(WarpedRaster):
 
     Parameters
     ----------
-    source, transform, shape, offset
+    source, transform, shape, offset, grid
         As for `WarpedRaster`.
     """
 
@@ -34,8 +34,9 @@ class PreviewRaster(WarpedRaster):
         transform: Transform,
         shape: tuple[int, int],
         offset: tuple[int, int] = (0, 0),
+        grid: tuple[int, int] = (0, 0),
     ) -> None:
-        super().__init__(source, transform, shape, offset)
+        super().__init__(source, transform, shape, offset, grid)
         self.dtype = source.dtype
 
     def read(self, rows: slice, cols: slice) -> Image:

@@ -1,7 +1,7 @@
 """WarpedRaster: one raster seen through a transform, resampled once, by window."""
 
+from collections.abc import Iterator
 from functools import cache
-from itertools import product
 from typing import TYPE_CHECKING
 
 import cv2
@@ -47,6 +47,9 @@ class WarpedRaster(Raster):
     offset : tuple of int
         ``(y, x)`` of this raster's first pixel in the coordinates that `transform` takes. A
         canvas with border `pad` around raw post pixels has ``(-pad, -pad)``.
+    grid : tuple of int
+        ``(y, x)`` of a corner where four of the blocks meet in which pixels are computed. Windows
+        whose edges follow that grid cost least.
 
     Notes
     -----
@@ -66,11 +69,13 @@ class WarpedRaster(Raster):
         transform: Transform,
         shape: tuple[int, int],
         offset: tuple[int, int] = (0, 0),
+        grid: tuple[int, int] = (0, 0),
     ) -> None:
         self.source = source
         self.transform = transform
         self.shape = shape
         self.offset = offset
+        self.grid = grid
         self.dtype = np.dtype(np.float32)
 
     def read(self, rows: slice, cols: slice) -> FloatImage:
@@ -95,13 +100,7 @@ class WarpedRaster(Raster):
         shape = (rows.stop - rows.start, cols.stop - cols.start)
         values = np.zeros(shape, np.float32)
         valid = np.zeros(shape, np.bool_)
-        blocks = product(
-            range(rows.start - rows.start % BLOCK, rows.stop, BLOCK),
-            range(cols.start - cols.start % BLOCK, cols.stop, BLOCK),
-        )
-        for top, left in blocks:
-            height = min(BLOCK, self.shape[0] - top)
-            width = min(BLOCK, self.shape[1] - left)
+        for top, left, height, width in self._blocks(rows, cols):
             computed = self._block(top, left, height, width)
             if computed is None:
                 continue
@@ -114,17 +113,14 @@ class WarpedRaster(Raster):
     def read_validity(self, rows: slice, cols: slice) -> Mask:
         """Return where the window is valid, without resampling anything."""
         valid = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
-        for top in range(rows.start - rows.start % BLOCK, rows.stop, BLOCK):
-            for left in range(cols.start - cols.start % BLOCK, cols.stop, BLOCK):
-                height = min(BLOCK, self.shape[0] - top)
-                width = min(BLOCK, self.shape[1] - left)
-                into_y, from_y = _overlap(rows, top, height)
-                into_x, from_x = _overlap(cols, left, width)
-                if self._wholly_inside(top, left, height, width):
-                    valid[into_y, into_x] = True
-                    continue
-                x, y = self._coordinates(top, left, height, width)
-                valid[into_y, into_x] = _inside(x, y, self.source.shape)[from_y, from_x]
+        for top, left, height, width in self._blocks(rows, cols):
+            into_y, from_y = _overlap(rows, top, height)
+            into_x, from_x = _overlap(cols, left, width)
+            if self._wholly_inside(top, left, height, width):
+                valid[into_y, into_x] = True
+                continue
+            x, y = self._coordinates(top, left, height, width)
+            valid[into_y, into_x] = _inside(x, y, self.source.shape)[from_y, from_x]
         return valid
 
     def read_noise_factor(self, rows: slice, cols: slice) -> FloatImage:
@@ -151,6 +147,12 @@ class WarpedRaster(Raster):
                 for place in self._coordinates(top, left, height, width):
                     part *= _phase_factor((place - np.floor(place)).astype(np.float32))
         return factor
+
+    def _blocks(self, rows: slice, cols: slice) -> Iterator[tuple[int, int, int, int]]:
+        """Yield top, left, height and width of the blocks that meet a window."""
+        for top, height in _spans(rows, self.grid[0], self.shape[0]):
+            for left, width in _spans(cols, self.grid[1], self.shape[1]):
+                yield top, left, height, width
 
     def _wholly_inside(self, top: int, left: int, height: int, width: int) -> bool:
         """Tell whether a block lands well inside the source; its corners decide, being convex.
@@ -358,6 +360,14 @@ def _with_margin(first: int, last: int, size: int) -> tuple[slice, tuple[int, in
     low, high = first - 1 - PREFILTER_REACH, last + 4 + PREFILTER_REACH
     inside = slice(max(0, low), min(size, high))
     return inside, (inside.start - low, high - inside.stop)
+
+
+def _spans(window: slice, origin: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield start and length of the blocks along one axis that meet a window."""
+    first = window.start - (window.start - origin) % BLOCK
+    for start in range(first, window.stop, BLOCK):
+        inside = max(0, start)
+        yield inside, min(size, start + BLOCK) - inside
 
 
 def _overlap(window: slice, start: int, size: int) -> tuple[slice, slice]:

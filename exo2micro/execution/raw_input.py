@@ -10,7 +10,7 @@ from typing import Any
 from exo2micro.errors import RawFileNotFoundError, RawPairingError
 from exo2micro.raster.base import Raster, as_raster
 from exo2micro.raster.record import FileStamp
-from exo2micro.raster.windows import row_bands
+from exo2micro.raster.windows import map_ordered, row_bands
 from exo2micro.raw import ChannelChoice, find_pair
 from exo2micro.raw.pair import sample_folder
 
@@ -63,7 +63,13 @@ def call_loader(
 
 
 def stamps_of_files(
-    raw_dir: Path, sample: str, dye: str, known: Mapping[str, FileStamp], *, deep: bool
+    raw_dir: Path,
+    sample: str,
+    dye: str,
+    known: Mapping[str, FileStamp],
+    *,
+    deep: bool,
+    threads: int = 1,
 ) -> dict[str, FileStamp]:
     """Return the stamps of the raw files of a pair.
 
@@ -78,6 +84,8 @@ def stamps_of_files(
         also serve where the raw files were taken away.
     deep : bool
         Hash in any case.
+    threads : int
+        Threads to use.
     """
     try:
         files = find_pair(sample_folder(raw_dir, sample), dye)
@@ -85,10 +93,13 @@ def stamps_of_files(
         if known:
             return dict(known)
         raise
-    return {
-        role: _stamp(path, path.relative_to(raw_dir).as_posix(), known.get(role), deep=deep)
-        for role, path in zip(_ROLES, (files.post[0], files.pre[0]), strict=True)
-    }
+    paths = dict(zip(_ROLES, (files.post[0], files.pre[0]), strict=True))
+
+    def stamp(role: str) -> FileStamp:
+        name = paths[role].relative_to(raw_dir).as_posix()
+        return _stamp(paths[role], name, known.get(role), deep=deep)
+
+    return dict(zip(_ROLES, map_ordered(stamp, _ROLES, threads), strict=True))
 
 
 def _stamp(path: Path, name: str, known: FileStamp | None, *, deep: bool) -> FileStamp:

@@ -22,6 +22,7 @@ from exo2micro.raster.header import Card, fits_header, tiff_description
 from exo2micro.raster.paths import EXTENSIONS, PairPaths
 from exo2micro.raster.record import FileStamp, Record, read_record
 from exo2micro.raster.stream import PlaneSource, Sink, drain, feed, stream_bands
+from exo2micro.raster.windows import map_ordered
 
 if TYPE_CHECKING:
     from exo2micro.raster.fits_table import TableSpec
@@ -139,10 +140,7 @@ class CheckpointStore:
         with _temporaries(targets) as temporaries:
             with explain_os_errors(next(iter(targets.values())), "write"):
                 _write_images(temporaries, record, product, threads)
-            stamps = {
-                kind: FileStamp.of(temporaries[kind], target.name)
-                for kind, target in targets.items()
-            }
+            stamps = _stamps_of(temporaries, targets, threads)
             metrics = product.summary() if product.summary else {}
             complete = replace(
                 record,
@@ -197,6 +195,16 @@ def open_image(path: Path) -> Raster:
     from exo2micro.raster.tiff_reader import TiffCheckpoint
 
     return TiffCheckpoint(path)
+
+
+def _stamps_of(
+    temporaries: Mapping[str, Path], targets: Mapping[str, Path], threads: int
+) -> dict[str, FileStamp]:
+    """Return the stamps of files under the names that they will have."""
+    found = map_ordered(
+        lambda kind: FileStamp.of(temporaries[kind], targets[kind].name), targets, threads
+    )
+    return dict(zip(targets, found, strict=True))
 
 
 def _tables_of(record: Record) -> "tuple[TableSpec, ...]":

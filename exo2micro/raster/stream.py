@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ from exo2micro.raster.windows import block_mean, map_ordered, row_bands
 
 TILE = 512
 """Side of the square tiles of all files, in pixels; a multiple of `OVERVIEW_STEP`."""
+
+PART = 8 * TILE
+"""Columns of a band that one thread works on at a time."""
 
 OVERVIEW_STEP = 4
 """Each overview is this much smaller than the one before."""
@@ -93,23 +97,54 @@ Sink = Callable[[Band], None]
 
 
 def stream_bands(source: PlaneSource, *, threads: int, encode: bool) -> Iterator[Band]:
-    """Yield the bands of a source in order, read and encoded in threads."""
+    """Yield the bands of a source in order, read and encoded in threads.
+
+    The threads work on parts of a band, so that few bands exist at once, whatever their number.
+    """
     ny, nx = source.shape
     extent_rows, extent_cols = source.extent
     cols = slice(extent_cols.start // TILE * TILE, min(nx, -(-extent_cols.stop // TILE) * TILE))
+    parts = [slice(x, min(x + PART, cols.stop)) for x in range(cols.start, cols.stop, PART)]
+    bands = list(row_bands(ny, TILE))
+    filled = [r for r in bands if r.stop > extent_rows.start and r.start < extent_rows.stop]
+    windows = ((rows, part) for rows in filled for part in parts)
 
-    def load(rows: slice) -> Band:
-        outside = rows.stop <= extent_rows.start or rows.start >= extent_rows.stop
-        if outside or cols.stop <= cols.start:
-            return Band(rows, cols, {}, (b"",) * -(-nx // TILE), None)
-        planes = source.read_planes(rows, cols)
+    def load(window: tuple[slice, slice]) -> Band:
+        planes = source.read_planes(*window)
         if not encode:
-            return Band(rows, cols, planes, (), None)
+            return Band(*window, planes, (), None)
         data = pixels_of(planes["data"])
-        tiles = _encode_tiles(data, cols, nx)
-        return Band(rows, cols, planes, tiles, as_type(block_mean(data, OVERVIEW_STEP), data.dtype))
+        reduced = as_type(block_mean(data, OVERVIEW_STEP), data.dtype)
+        return Band(*window, planes, _encode_tiles(data), reduced)
 
-    return map_ordered(load, row_bands(ny, TILE), threads)
+    with closing(map_ordered(load, windows, threads)) as loaded:
+        for rows in bands:
+            if parts and rows in filled:
+                yield _joined(rows, cols, [next(loaded) for _ in parts], nx)
+            else:
+                yield Band(rows, cols, {}, (b"",) * -(-nx // TILE), None)
+
+
+def _joined(rows: slice, cols: slice, parts: Sequence[Band], nx: int) -> Band:
+    """Return one band from its parts from left to right; its tiles span the canvas."""
+    planes = {
+        name: _side_by_side([part.planes[name] for part in parts]) for name in parts[0].planes
+    }
+    tiles = tuple(tile for part in parts for tile in part.tiles)
+    reduced = [part.reduced for part in parts if part.reduced is not None]
+    if tiles:
+        before = cols.start // TILE
+        after = -(-nx // TILE) - before - len(tiles)
+        tiles = (b"",) * before + tiles + (b"",) * after
+    return Band(rows, cols, planes, tiles, np.concatenate(reduced, axis=1) if reduced else None)
+
+
+def _side_by_side(planes: Sequence[Plane]) -> Plane:
+    if len(planes) == 1:
+        return planes[0]
+    if isinstance(planes[0], tuple):
+        return tuple(tile for plane in planes for tile in plane)
+    return np.concatenate([pixels_of(plane) for plane in planes], axis=1)
 
 
 def feed(bands: Iterator[Band], sinks: Sequence[Sink]) -> Iterator[Band]:
@@ -138,13 +173,9 @@ def encode_tile(tile: Image) -> bytes:
     return bytes(imagecodecs.deflate_encode(block.tobytes(), _DEFLATE_LEVEL))
 
 
-def _encode_tiles(data: Image, cols: slice, nx: int) -> tuple[bytes, ...]:
-    tiles = []
-    for start in range(0, nx, TILE):
-        tile = data[:, max(0, start - cols.start) : max(0, start - cols.start + TILE)]
-        inside = cols.start <= start < cols.stop
-        tiles.append(encode_tile(tile) if inside and tile.any() else b"")
-    return tuple(tiles)
+def _encode_tiles(data: Image) -> tuple[bytes, ...]:
+    tiles = (data[:, start : start + TILE] for start in range(0, data.shape[1], TILE))
+    return tuple(encode_tile(tile) if tile.any() else b"" for tile in tiles)
 
 
 def as_type(values: Image, dtype: np.dtype[Any]) -> Image:

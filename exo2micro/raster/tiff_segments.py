@@ -19,7 +19,13 @@ from exo2micro.raster.shared_file import SharedFile
 logger = logging.getLogger(__name__)
 
 CACHE_BYTES = 64 * 2**20
-"""Decoded segments kept per image: a row of 512 px tiles across 30 000 px is 31 MB in 16 bit."""
+"""Decoded segments kept per image, or as many as `CACHED_ROWS` need, up to `MOST_CACHE_BYTES`."""
+
+CACHED_ROWS = 3
+"""Rows of segments that a band with a margin meets; the next band meets two of them again."""
+
+MOST_CACHE_BYTES = 256 * 2**20
+"""Three rows of 512 px tiles across 30 000 px are 184 MB in 32 bit."""
 
 _LARGE_SEGMENT_BYTES = 256 * 2**20
 _JPEG = frozenset({6, 7, 33007, 34892})
@@ -68,6 +74,8 @@ class PageReader:
         self._plane_offset = plane * self.shape[0] * self.shape[1] * self._bytes_per_pixel
         self._cache: OrderedDict[tuple[int, tuple[int, ...]], NDArray[Any]] = OrderedDict()
         self._cached_bytes = 0
+        row_bytes = self._segment_shape[0] * self.shape[1] * self.dtype.itemsize
+        self._most_cached = min(max(CACHE_BYTES, CACHED_ROWS * row_bytes), MOST_CACHE_BYTES)
         self._lock = threading.Lock()
         self._large_lock = threading.Lock()
         self._check_extent()
@@ -230,7 +238,7 @@ class PageReader:
             if key not in self._cache:
                 self._cache[key] = pixels
                 self._cached_bytes += pixels.nbytes
-            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            while self._cached_bytes > self._most_cached and len(self._cache) > 1:
                 _, dropped = self._cache.popitem(last=False)
                 self._cached_bytes -= dropped.nbytes
         return pixels

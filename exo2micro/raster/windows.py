@@ -1,7 +1,7 @@
 """Walking over images by windows: bands, ordered threads, block averages."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
@@ -22,7 +22,7 @@ def row_bands(ny: int, height: int) -> Iterator[slice]:
 
 def map_ordered(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Apply a function in threads and yield results in order, holding few at a time.
 
     At most ``threads + 1`` results exist at once, so memory stays bounded however long the

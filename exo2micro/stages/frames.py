@@ -36,7 +36,8 @@ def aligned_product(
 ) -> Product:
     """Return the pre-stain image seen through a transform, on the canvas, where post lies."""
     _, pre = raw_frames(inputs)
-    warped: Raster = WarpedRaster(pre, transform, tuple(inputs.facts["post_shape"]))
+    grid = _canvas_grid(inputs.facts)
+    warped: Raster = WarpedRaster(pre, transform, tuple(inputs.facts["post_shape"]), grid=grid)
     cards = certificate_cards(certificate)
     if pre.dtype.kind in "ui":
         warped = QuantisedRaster(warped)
@@ -47,8 +48,15 @@ def aligned_product(
 def preview_product(inputs: StageInputs, transform: Transform, name: str = "pre") -> Product:
     """Return the same for looking at, where the transform is right to about a pixel."""
     _, pre = raw_frames(inputs)
-    seen = PreviewRaster(pre, transform, tuple(inputs.facts["post_shape"]))
+    grid = _canvas_grid(inputs.facts)
+    seen = PreviewRaster(pre, transform, tuple(inputs.facts["post_shape"]), grid=grid)
     return Product(name, RasterSource(_on_canvas(seen, inputs.facts)))
+
+
+def _canvas_grid(facts: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the canvas corner in raw pixels: files are written by windows that start there."""
+    row, col = facts["offset"]
+    return -row, -col
 
 
 def _on_canvas(raster: Raster, facts: Mapping[str, Any]) -> Raster:
@@ -128,7 +136,8 @@ class CanvasValidity:
     def __init__(self, facts: Mapping[str, Any], transform: Transform) -> None:
         self._window = post_window(facts)
         empty = _Extent(tuple(facts["pre_shape"]))
-        self._warped = WarpedRaster(empty, transform, tuple(facts["post_shape"]))
+        shape = tuple(facts["post_shape"])
+        self._warped = WarpedRaster(empty, transform, shape, grid=_canvas_grid(facts))
 
     def __call__(self, rows: slice, cols: slice) -> Mask:
         """Return the mask in a canvas window."""

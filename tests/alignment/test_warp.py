@@ -48,6 +48,21 @@ def test_any_window_has_the_same_bits(data):
     np.testing.assert_array_equal(valid, VALID[rows, cols])
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.data(), st.tuples(st.integers(-300, 300), st.integers(-300, 300)))
+def test_blocks_may_lie_on_any_grid(data, grid):
+    warped = WarpedRaster(ArrayRaster(SOURCE), WARPED.transform, SHAPE, WARPED.offset, grid)
+    rows = slice(*sorted(data.draw(st.tuples(*[st.integers(0, SHAPE[0])] * 2))))
+    cols = slice(*sorted(data.draw(st.tuples(*[st.integers(0, SHAPE[1])] * 2))))
+    values, valid = warped.read_with_validity(rows, cols)
+    np.testing.assert_allclose(values, WHOLE[rows, cols], atol=2e-3)
+    np.testing.assert_array_equal(valid, VALID[rows, cols])
+    np.testing.assert_array_equal(warped.read_validity(rows, cols), valid)
+    half = slice(rows.start, (rows.start + rows.stop) // 2)
+    again = warped.read(half, cols)
+    np.testing.assert_array_equal(again, values[: half.stop - half.start])
+
+
 def test_threads_do_not_change_a_bit():
     windows = [(slice(r, r + 97), slice(c, c + 97)) for r in (0, 300, 500) for c in (0, 250, 400)]
     with ThreadPoolExecutor(4) as pool:
