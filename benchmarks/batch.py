@@ -83,11 +83,11 @@ def speed_up(root: Path, count: int, side: int) -> None:
 def flat_memory(root: Path, count: int) -> None:
     """Print the memory of parent and children over many small tasks."""
     raw = root / "small"
-    make_pairs(raw, count, 200)
+    make_pairs(raw, count, 320)
     with MemoryWatch() as watch:
         seconds = timed_batch(raw, root / "ps", parallel=True, n_workers=2)
     quarter = len(watch.own) // 4
-    print(f"| {count} pairs of 200 px, 2 workers | {seconds:.0f} s |")
+    print(f"| {count} pairs of 320 px, 2 workers | {seconds:.0f} s |")
     for name, values in (("parent", watch.own), ("largest child", watch.children)):
         first, last = max(values[:quarter]) / 1e6, max(values[-quarter:]) / 1e6
         print(f"| ... {name}, peak of the first and last quarter | {first:.0f}, {last:.0f} MB |")

@@ -112,7 +112,7 @@ def leaves_this_process() -> bool:
     from joblib.parallel import get_active_backend
 
     backend, _ = get_active_backend(prefer="threads")
-    return not backend.supports_sharedmem
+    return not getattr(backend, "supports_sharedmem", False)
 
 
 def make_request(
