@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from exo2micro.census.files import write_table
 from exo2micro.census.limit_result import LimitResult
-from exo2micro.census.pairs import finished_runner, valid_record
+from exo2micro.census.pairs import detection_options, finished_runner, valid_record
 from exo2micro.census.places import spread_places
 from exo2micro.detection import Detections, detect, open_difference
 from exo2micro.detection.completeness import Completeness
-from exo2micro.detection.detect import THRESHOLD, WIDTH_PX
 from exo2micro.detection.injection import InjectedRaster
 from exo2micro.errors import DetectionError, FailedVerdictError, ParameterError
 from exo2micro.execution.machine import single_threaded_blas
@@ -46,8 +45,8 @@ _SPACING_WIDTHS: Final = 14.0
 def detection_limit(
     run: SampleDye,
     *,
-    threshold: float = THRESHOLD,
-    width_px: float = WIDTH_PX,
+    threshold: float | None = None,
+    width_px: float | None = None,
     sigma_px: float | None = None,
     sources: int = SOURCES,
     seed: int = 0,
@@ -64,7 +63,7 @@ def detection_limit(
     run : SampleDye
         A pair that has been run with the parameters that it has now.
     threshold, width_px : float, optional
-        As for `exo2micro.detect`.
+        As for `exo2micro.detect`; by default as the configuration of the run says.
     sigma_px : float, optional
         Width of the injected sources; by default that of the slide's own clear objects.
     sources : int, optional
@@ -94,7 +93,9 @@ def detection_limit(
         raise FailedVerdictError(msg)
     path = runner.store.paths.image("fits", record.base, record.suffix)
     found = detect(
-        open_difference(path), threshold=threshold, width_px=width_px, threads=run.threads
+        open_difference(path),
+        **detection_options(run, threshold, width_px),
+        threads=run.threads,
     )
     sigma, sigma_source = (sigma_px, "given") if sigma_px else _measured_width(found)
     plan = _plan(runner, found, sigma, sources, seed)

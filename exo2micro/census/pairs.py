@@ -46,8 +46,8 @@ class DetectionResult:
 def detect_pair(
     run: SampleDye,
     *,
-    threshold: float = THRESHOLD,
-    width_px: float = WIDTH_PX,
+    threshold: float | None = None,
+    width_px: float | None = None,
     accept_failed: bool = False,
 ) -> DetectionResult:
     """Find the objects in the difference of a finished pair and write table and label image.
@@ -60,7 +60,7 @@ def detect_pair(
     run : SampleDye
         A pair that has been run with the parameters that it has now.
     threshold, width_px : float, optional
-        As for `exo2micro.detect`.
+        As for `exo2micro.detect`; by default as the configuration of the run says.
     accept_failed : bool, optional
         Search a difference whose verdict is FAIL; it must have been kept with ``keep_failed``.
 
@@ -78,11 +78,21 @@ def detect_pair(
         return _detect_and_write(
             difference,
             _targets(path),
-            threshold=threshold,
-            width_px=width_px,
+            **detection_options(run, threshold, width_px),
             background=runner.store.open(valid_record(runner, _ALIGNMENT)),
             threads=run.threads,
         )
+
+
+def detection_options(
+    run: SampleDye, threshold: float | None, width_px: float | None
+) -> dict[str, Any]:
+    """Return what steers the detection: as given, else as the configuration of the run says."""
+    option = run._parameters.snapshot().option
+    return {
+        "threshold": option("threshold") if threshold is None else threshold,
+        "width_px": option("width_px") if width_px is None else width_px,
+    }
 
 
 def detect_file(

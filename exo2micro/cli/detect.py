@@ -10,7 +10,7 @@ import click
 from exo2micro.cli import options
 from exo2micro.cli.exits import BATCH_SEVERITY, ExitCode
 from exo2micro.cli.terminal import Terminal
-from exo2micro.config import Layer
+from exo2micro.config import Layer, resolve_config
 from exo2micro.errors import Exo2microError, FailedVerdictError
 
 
@@ -29,20 +29,7 @@ Exit code: 0 PASS, 1 error, 2 wrong usage, 3 CHECK (look first), 4 FAIL (refused
 )
 @click.argument("what", nargs=-1, metavar="[SAMPLE DYE | FILE...]")
 @options.selection
-@click.option(
-    "--threshold",
-    type=click.FloatRange(3, 100),
-    default=5.0,
-    show_default=True,
-    help="Least significance, in standard deviations of the filtered background.",
-)
-@click.option(
-    "--width-px",
-    type=click.FloatRange(0.5, 20),
-    default=1.5,
-    show_default=True,
-    help="Width of what is sought: standard deviation of a microbe's light, pixels.",
-)
+@options.detection
 @click.option("--accept-failed", is_flag=True, help="Search a difference whose verdict is FAIL.")
 @options.settings
 @options.folders
@@ -72,6 +59,8 @@ def detect(
 
     tasks: dict[str, Callable[[], Any]]
     if what and all(_is_file(name) for name in what):
+        configured = resolve_config(raw_dir, settings)
+        how |= {n: configured.option(n) for n in ("threshold", "width_px") if how[n] is None}
         in_file = partial(detect_file, threads=threads or 1, **how)
         tasks = {name: partial(in_file, Path(name)) for name in what}
     elif len(what) == 2:
@@ -129,7 +118,7 @@ def summary_of(name: str, result: Mapping[str, Any]) -> str:
     lines = [
         f"{name}: {result['objects']} objects{counted}",
         f"  density        {result['density']:.4g} per {area} "
-        f"(95 % interval {low:.4g} to {high:.4g})",
+        f"(95 % interval {low:.4g} to {high:.4g}), area: {result['area_source']}",
         f"  false objects  {result['expected_false']:.2g} expected of noise at "
         f"{result['threshold']:g} sigma; {result['negatives']} in the negative image",
         f"  noise          {result['noise_source']}",

@@ -25,20 +25,7 @@ Exit code: 0 PASS, 1 error, 2 wrong usage, 3 CHECK (look first), 4 FAIL (refused
 )
 @click.argument("sample")
 @click.argument("dye")
-@click.option(
-    "--threshold",
-    type=click.FloatRange(3, 100),
-    default=5.0,
-    show_default=True,
-    help="As for `exo2micro detect`.",
-)
-@click.option(
-    "--width-px",
-    type=click.FloatRange(0.5, 20),
-    default=1.5,
-    show_default=True,
-    help="As for `exo2micro detect`.",
-)
+@options.detection
 @click.option(
     "--sigma-px",
     type=click.FloatRange(0.3, 20),

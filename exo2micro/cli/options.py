@@ -150,6 +150,22 @@ def parse_stages(texts: Sequence[str]) -> "tuple[FunctionStep, ...]":
         raise click.BadParameter(str(error)) from None
 
 
+detection = stacked(
+    click.option(
+        "--threshold",
+        type=click.FloatRange(3, 100),
+        help="Least significance, in standard deviations of the filtered background; by default "
+        "what the configuration files say, else 5.",
+    ),
+    click.option(
+        "--width-px",
+        type=click.FloatRange(0.5, 20),
+        help="Width of what is sought: standard deviation of a microbe's light, pixels; by default "
+        "what the configuration files say, else 1.5.",
+    ),
+)
+
+
 def parse_settings(texts: Sequence[str]) -> dict[str, Value]:
     """Return the parameter values of ``name=value`` texts.
 

@@ -4,10 +4,13 @@ import json
 import tomllib
 
 import click
+import numpy as np
 import pytest
+from astropy.io import fits
 from small_pair import DYE, SAMPLE
 
-from exo2micro import DEFAULTS
+from exo2micro import DEFAULTS, SampleDye
+from exo2micro.census.pairs import detection_options
 from exo2micro.cli.sweep import parse_grid
 from exo2micro.config import from_python, from_toml
 
@@ -161,17 +164,31 @@ def test_a_sweep_of_one_value_is_a_usage_error(call):
     assert "several values" in result.err
 
 
+def test_the_detection_follows_the_files_unless_told_otherwise(call, done):
+    (done.root / "exo2micro.toml").write_text("[detection]\nthreshold = 7.5\n")
+    folders = ("--raw-dir", done.raw, "--output-dir", done.processed, "--json")
+    noise = np.random.default_rng(0).normal(0, 2, (200, 200)).astype(np.float32)
+    fits.writeto(done.root / "noise.fits", noise)
+    file = call("detect", done.root / "noise.fits", *folders, "--width-px", "2").document
+    assert (file["threshold"], file["width_px"]) == (7.5, 2.0)
+    run = SampleDye(SAMPLE, DYE, **done.dirs())
+    assert detection_options(run, None, 2.0) == {"threshold": 7.5, "width_px": 2.0}
+
+
 def test_a_sweep_ends_in_a_table_and_a_picture(call, done):
     folders = ("--raw-dir", done.raw, "--output-dir", done.processed)
     before = {p: p.read_bytes() for p in done.folder.glob("fits/*")}
     grid = ("--set", "manual_scale=off,1.5", "--set", "scale_percentile=40")
+    names = (f"detections{suffix}.ecsv" for suffix in ("_sp40_msc1.5", "_sp40"))
+    for number, name in enumerate(names):
+        (done.folder / name).write_text("# a comment\nx y\n" + "1 2\n" * number)
     result = call("sweep", SAMPLE, DYE, *grid, *folders, "--json")
     assert result.code == 0
     rows = result.document["rows"]
     assert [row["manual_scale"] for row in rows] == [None, 1.5]
     assert rows[1]["scale_estimate"] == 1.5 < rows[0]["scale_estimate"]
     assert rows[0]["background_sigma"] < rows[1]["background_sigma"]
-    assert "detections" not in rows[0]
+    assert [row["detections"] for row in rows] == [1, 0]
     picture = done.folder / "pipeline_output" / "comparison_manual_scale_sp40.png"
     assert result.document["contact_sheet"] == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -23,6 +23,8 @@ from exo2micro.config import (
     user_file,
 )
 from exo2micro.config.code import toml_value
+from exo2micro.config.options import OPTIONS
+from exo2micro.defaults import RESERVED_NAMES
 from exo2micro.errors import ConfigError, ParameterError
 from exo2micro.execution.parameters import settings_from
 from exo2micro.parameter import Parameter
@@ -198,6 +200,20 @@ def test_a_parameter_registered_later_joins(lab):
         del PARAMETER_REGISTRY["later_one"]
     assert kept["later_one"] == 3.0  # a process that does not know it must not lose it silently
     assert "later_one" not in snapshot
+
+
+def test_the_detection_is_configured_by_the_same_defaults():
+    from exo2micro.detection.detect import THRESHOLD, WIDTH_PX
+
+    rows = OPTIONS["detection"]
+    assert (rows["threshold"].default, rows["width_px"].default) == (THRESHOLD, WIDTH_PX)
+
+
+def test_no_parameter_may_bear_the_name_of_a_table_or_option():
+    options = {name for rows in OPTIONS.values() for name in rows}
+    assert {"stage", "stages", *OPTIONS, *options} == RESERVED_NAMES
+    with pytest.raises(ParameterError, match="threads means something else"):
+        PARAMETER_REGISTRY["threads"] = Parameter(2.0, "lto", 4, "text")
 
 
 @pytest.mark.parametrize(
