@@ -73,6 +73,14 @@ class FrameworkMissingError(Exo2microError, ImportError):
     """An array framework that a function asks for is not installed."""
 
 
+class MissingPackageError(Exo2microError, ImportError):
+    """An optional package that was asked for is not installed."""
+
+
+class ClusterError(Exo2microError, OSError):
+    """The machines of a cluster cannot be reached."""
+
+
 class CustomFunctionError(Exo2microError, ValueError):
     """A custom function cannot be registered, loaded or found, or the store cannot be used."""
 

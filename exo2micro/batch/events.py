@@ -77,11 +77,17 @@ class EventLog:
 
 
 def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Append one JSON line with a single write, and bring it to the disk."""
+    """Append one JSON line with a single write, and bring it to the disk.
+
+    Where a kill cut the last line short, the new one starts on a line of its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(content, allow_nan=False).encode() + b"\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            line = b"\n" + line
         os.write(descriptor, line)
         os.fsync(descriptor)
     finally:

@@ -94,12 +94,25 @@ class Request:
         return replace(self, parallel=parallel, n_workers=n_workers)
 
     def workers(self, tasks: Sequence[Task]) -> int:
-        """Return how many tasks run at once: cores and memory decide where nobody says."""
+        """Return how many tasks run at once; -1: as many as the workers of a cluster take.
+
+        Where nobody says, cores and memory of this machine decide.
+        """
         if self.n_workers is not None:
             return min(self.n_workers, len(tasks))
+        if leaves_this_process():
+            return -1
         need = max(task.memory_bytes for task in tasks)
         fit = available_memory_bytes() // need if need else len(tasks)
         return max(1, min(available_cores(), len(tasks), fit))
+
+
+def leaves_this_process() -> bool:
+    """Tell whether the caller has chosen a joblib backend of other processes, such as dask."""
+    from joblib.parallel import get_active_backend
+
+    backend, _ = get_active_backend(prefer="threads")
+    return not getattr(backend, "supports_sharedmem", False)
 
 
 def make_request(
@@ -182,8 +195,10 @@ def prepare(request: Request, pairs: Sequence[Pair]) -> list[Task]:
         raise ParameterError(msg)
     tasks = [_task(request, pair) for pair in pairs]
     tasks = _fitting(request, tasks)
-    workers = request.workers(tasks) if tasks and request.parallel is True else 1
-    threads = request.settings.option("threads") or max(1, available_cores() // workers)
+    cores = available_cores()
+    if tasks and request.parallel is True:
+        cores = 1 if leaves_this_process() else cores // request.workers(tasks)
+    threads = request.settings.option("threads") or max(1, cores)
     return [replace(t, options={**t.options, "threads": threads}) for t in tasks]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from exo2micro.cli import options
+from exo2micro.cli.batch_cluster import on_cluster
 from exo2micro.cli.batch_progress import showing_tasks
 from exo2micro.cli.exits import ExitCode, exit_code_of_batch
 from exo2micro.cli.terminal import Terminal
@@ -47,6 +48,11 @@ Exit code: the gravest of all pairs: 1 error, 4 FAIL, 3 CHECK, 0 PASS.
     "n_workers",
     type=click.IntRange(min=1),
     help="How many at once; by default as cores and memory allow. Implies --parallel.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on the workers of a dask scheduler, e.g. tcp://10.0.0.1:8786; see the documentation.",
 )
 @click.option(
     "--timeout",
@@ -99,9 +105,9 @@ def _run(terminal: Terminal, how: dict[str, Any]) -> int:
     from exo2micro.batch import resume_batch, run_batch
 
     table = how.pop("table")
-    parallel = how.pop("parallel") or how["n_workers"] is not None
+    parallel = bool(how.pop("parallel") or how["n_workers"] or how["scheduler"])
     resume, retry_failed = how.pop("resume"), how.pop("retry_failed")
-    with showing_tasks(terminal) as progress:
+    with on_cluster(how.pop("scheduler")), showing_tasks(terminal) as progress:
         if resume or retry_failed:
             results = resume_batch(
                 how["output_dir"],

@@ -1,0 +1,73 @@
+"""A batch on a cluster: a scheduler and workers as separate processes, as on several machines."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import joblib
+import pytest
+from conftest import PAIRS, digests
+
+from exo2micro import run_batch
+
+distributed = pytest.importorskip(
+    "distributed", reason="needs dask.distributed: pip install 'exo2micro[dask]'"
+)
+
+
+def command(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler and two workers with one thread each; the address and the workers."""
+    address = tmp_path / "scheduler.json"
+    scheduler = command(
+        "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+        "--scheduler-file", str(address),
+    )  # fmt: skip
+    workers = [
+        command(
+            "dask_worker", "--scheduler-file", str(address), "--host", "127.0.0.1",
+            "--nthreads", "1", "--no-dashboard", "--no-nanny",
+            "--local-directory", str(tmp_path / f"worker{i}"),
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    try:
+        yield address, workers
+    finally:
+        for process in (*workers, scheduler):
+            process.kill()
+            process.wait()
+
+
+def test_a_cluster_that_loses_a_worker_finishes_the_batch(cluster, lab, calm):
+    address, workers = cluster
+    killed = []
+
+    def kill_a_worker(event) -> None:
+        if event.kind == "stage" and event.detail["number"] == 3 and not killed:
+            killed.append(workers[0].pid)
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+    with distributed.Client(scheduler_file=str(address), timeout="60s") as client:
+        client.wait_for_workers(2, timeout=60)
+        with joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
+            results = run_batch(
+                raw_dir=lab / "raw",
+                output_dir=lab / "processed",
+                parallel=True,
+                n_workers=2,
+                progress=kill_a_worker,
+            )
+    assert killed
+    assert [r["status"].split(",")[0] for r in results] == ["complete"] * len(PAIRS)
+    for sample, _ in PAIRS:
+        assert digests(lab / "processed", sample) == calm[sample]

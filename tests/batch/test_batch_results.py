@@ -1,0 +1,200 @@
+"""The table, the journal, parameters per pair, the plan and the ledger of memory."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+from astropy.table import Table as AstropyTable
+from conftest import PAIRS
+
+from exo2micro import run_batch
+from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
+from exo2micro.batch.admission import Ledger
+from exo2micro.batch.events import append_line, read_lines
+from exo2micro.batch.overrides import params_for, read_overrides
+from exo2micro.batch.overview import batch_status, stop_batch
+from exo2micro.batch.results import COLUMNS
+from exo2micro.errors import CheckpointError, ParameterError, RawPairingError
+from exo2micro.execution.control_group import free_memory_bytes
+
+RESULTS = BatchResults(
+    [
+        {
+            "sample": "A",
+            "dye": "D",
+            "status": "complete",
+            "verdict": "PASS",
+            "scale_estimate": 1.8,
+            "scale_interval": [1.79, 1.81],
+            "certificate": {"median_px": 0.05, "p95_px": 0.1, "bound_px": 0.2, "coverage": 1.0},
+            "difference": {"fits": Path("p/x.fits")},
+            "seconds": 3.0,
+            "attempts": 1,
+        },
+        {"sample": "B", "dye": "D", "status": "error: no, really", "error_type": "OSError"},
+    ]
+)
+
+
+def test_the_table_has_one_row_per_pair_and_names_the_problems():
+    table = RESULTS.to_table()
+    assert table.columns == list(COLUMNS)
+    assert [row["scale_low"] for row in table] == [1.79, None]
+    assert "PROBLEMS\n  B / D: error: no, really" in str(RESULTS)
+    assert "A / D" not in RESULTS.problems()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".ecsv"])
+def test_the_table_is_read_back(tmp_path, ending):
+    path = RESULTS.write(tmp_path / f"t{ending}")
+    if ending == ".csv":
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        assert rows[1]["scale"] == ""
+        assert rows[0]["difference_fits"] == "p/x.fits"
+    else:
+        rows = AstropyTable.read(path, format="ascii.ecsv")
+        assert rows["scale"].mask.tolist() == [False, True]
+    assert float(rows[0]["scale"]) == 1.8
+    assert rows[1]["status"] == "error: no, really"
+
+
+def test_another_ending_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match=r"\.csv or \.ecsv"):
+        RESULTS.write(tmp_path / "t.xlsx")
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
+    path = tmp_path / "j.jsonl"
+    for i in range(3):
+        append_line(path, {"i": i})
+    os.truncate(path, path.stat().st_size - 4)
+    assert [entry["i"] for entry in read_lines(path)] == [0, 1]
+    append_line(path, {"i": 3})
+    assert [entry["i"] for entry in read_lines(path)] == [0, 1, 3]
+
+
+def test_overrides_go_from_wide_to_narrow(tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_text("sample,dye,boundary_width,manual_scale\nA,D,7,\n,D,5,1.5\n,,3,2\nA,,6,off\n")
+    rows = read_overrides(path)
+    assert params_for(rows, "A", "D") == {"boundary_width": 7, "manual_scale": None}
+    assert params_for(rows, "B", "D") == {"boundary_width": 5, "manual_scale": 1.5}
+    assert params_for(rows, "B", "E") == {"boundary_width": 3, "manual_scale": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sample,dye,boundary_widht\nA,,3\n", "line 2: .*boundary_width"),
+        ("sample,dye,boundary_width\nA,,3\nB,,zero\n", "line 3: boundary_width: .*got 'zero'"),
+    ],
+)
+def test_a_wrong_override_names_file_line_and_value(tmp_path, text, message):
+    path = tmp_path / "o.csv"
+    path.write_text(text)
+    with pytest.raises(ParameterError, match=message) as caught:
+        read_overrides(path)
+    assert str(path) in str(caught.value)
+
+
+def test_nothing_starts_where_an_argument_is_wrong(archive, tmp_path):
+    how = {"raw_dir": archive / "raw", "output_dir": tmp_path / "processed"}
+    wrong = [
+        {"parallel": "thread"},
+        {"on_error": "explode"},
+        {"timeout_per_task": 5.0},
+        {"retries": -1},
+        {"n_workers": 0},
+        {"params": {"boundary_widht": 3}},
+        {"overrides": [{"sample": "nobody", "boundary_width": 3}]},
+        {"overrides": [{"sample": "A1", "scale_min": 0.9, "scale_max": 0.1}]},
+        {"stages": ["nosuchfunction:after=3"]},
+    ]
+    for arguments in wrong:
+        with pytest.raises((ParameterError, ValueError)):
+            run_batch(**how, **arguments)
+    for arguments in ({"samples": ["ZZ"]}, {"dyes": ["DAPl"]}, {"only": ["A9/*"]}):
+        with pytest.raises(RawPairingError, match="survey"):
+            run_batch(**how, **arguments)
+    assert not (tmp_path / "processed").exists()
+
+
+def test_an_unknown_dye_is_only_warned_of_where_that_is_asked_for(archive, tmp_path, caplog):
+    table = plan_batch(
+        dyes=["DAPI", "FITC"], raw_dir=archive / "raw", output_dir=tmp_path, strict_dyes=False
+    )
+    assert [row["sample"] for row in table] == [sample for sample, _ in PAIRS]
+    assert "FITC" in caplog.text
+
+
+def test_the_plan_says_what_would_run_and_why(archive, tmp_path):
+    table = plan_batch(raw_dir=archive / "raw", output_dir=tmp_path / "p", only=["A1/*"])
+    (row,) = table
+    assert row["to run"] == "1, 2, 3, 4"
+    assert row["why"] == "missing"
+    assert row["memory"].endswith("MB")
+    assert not (tmp_path / "p").exists()
+
+
+def test_stop_on_the_first_error_and_go_on_later(lab, calm):
+    (path,) = (lab / "raw" / "A1").glob("*Pre*.tif")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    results = run_batch(raw_dir=lab / "raw", output_dir=lab / "processed", on_error="stop")
+    assert results[0]["status"].startswith("error: ")
+    assert results[1]["status"] == "skipped: stopped after the error of A1 / DAPI"
+    journal = Journal.latest(lab / "processed")
+    assert journal.failed == [PAIRS[0]]
+    assert journal.unfinished == [PAIRS[1]]
+    states = [row["state"] for row in batch_status(lab / "processed")]
+    assert states[0].startswith("error: ")
+    assert "is not running" in stop_batch(lab / "processed")
+    path.write_bytes(whole)
+    again = resume_batch(lab / "processed", retry_failed=True)
+    assert [r["status"].split(",")[0] for r in again] == ["complete", "complete"]
+
+
+def test_without_a_batch_there_is_nothing_to_resume(tmp_path):
+    with pytest.raises(CheckpointError, match="no batch was run"):
+        resume_batch(tmp_path)
+
+
+def test_memory_is_promised_once(tmp_path):
+    ledger = Ledger(tmp_path)
+    free = ledger.free()
+    first = ledger.reserve(10 * free)
+    assert first, "a task that runs alone starts in any case"
+    assert ledger.reserve(free) == ""
+    ledger.release(first)
+    second = ledger.reserve(free // 4)
+    assert ledger.reserve(free // 4)
+    assert ledger.free() < free
+    ledger.release(second)
+
+
+def test_promises_of_dead_processes_do_not_count(tmp_path):
+    ledger = Ledger(tmp_path)
+    (path,) = [ledger._path]
+    path.write_text(json.dumps({"x": {"pid": 2**22 + 1, "need": 10**15}}))
+    assert ledger.free() > 0
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_container_counts(tmp_path, version):
+    root, membership = tmp_path / "cgroup", tmp_path / "membership"
+    if version == 2:
+        group, names = root / "a" / "b", ("memory.max", "memory.current", "inactive_file")
+        membership.write_text("0::/a/b\n")
+    else:
+        group = root / "memory" / "a"
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        membership.write_text("4:memory:/a\n")
+    group.mkdir(parents=True)
+    (group / names[0]).write_text("1000\n")
+    (group / names[1]).write_text("700\n")
+    (group / "memory.stat").write_text(f"anon 500\n{names[2]} 200\n")
+    assert free_memory_bytes(root, membership) == 500
+    (group / names[0]).write_text("max\n" if version == 2 else "9223372036854771712\n")
+    assert free_memory_bytes(root, membership) is None
