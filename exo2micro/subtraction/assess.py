@@ -31,9 +31,9 @@ SCATTERS: Final = 3.0
 MIN_THIRD: Final = 50
 """Blocks needed in each third of the brightness to compare them."""
 
-INFLATION: Final = 1.5
+INFLATION: Final = 1.25
 """Factor on bootstrap errors, which hold the choice of the background and its weights fixed; from
-the benchmark, where it brings the coverage on 8-bit pairs to 95 %."""
+pairs with known scales."""
 
 SYSTEMATIC: Final = 0.0002
 """Relative error that no bootstrap sees: faint microbes, interpolation, the form of the noise."""
