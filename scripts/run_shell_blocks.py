@@ -53,6 +53,7 @@ def main() -> int:
     environment.pop("VIRTUAL_ENV", None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        environment["EXO2MICRO_CONFIG_DIR"] = str(folder / "user")
         try:
             run_page(ROOT / "README.md", folder, environment)
             clone = folder / "exo2micro"

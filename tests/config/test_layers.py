@@ -184,6 +184,15 @@ def test_options_of_the_files_hold_unless_the_call_says_otherwise(lab):
     assert resolve_config().option("parallel") is False
 
 
+def test_a_variant_differs_from_its_run_whatever_layer_set_the_value(lab):
+    run = SampleDye("a", "b")
+    run.set_params(pad=3)
+    run.set_params(stage=2, boundary_width=17)
+    variant = run._copy_with({"boundary_width": 5})
+    assert (variant.params["boundary_width"], variant.params["pad"]) == (5, 3)
+    assert run.params["boundary_width"] == 17
+
+
 def test_a_parameter_registered_later_joins(lab):
     run = SampleDye("a", "b")
     snapshot = resolve_config()
