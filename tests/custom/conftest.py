@@ -1,6 +1,9 @@
-"""A store of its own for each test, and sources to put into it."""
+"""A store of its own for each test, sources to put into it, and a project with quick runs."""
+
+import shutil
 
 import pytest
+from small_pair import DYE, SAMPLE, SPEC, Project
 
 from exo2micro.custom import CustomFunctionManager, functions_changed
 
@@ -32,3 +35,16 @@ def told(manager):
     functions_changed.connect(changed)
     yield told
     functions_changed.disconnect(changed)
+
+
+@pytest.fixture(scope="session")
+def narrow(pristine, tmp_path_factory) -> Project:
+    """A finished project whose file asks for a narrow border: runs are quick; not to be changed."""
+    from exo2micro import SampleDye
+
+    root = tmp_path_factory.mktemp("narrow")
+    shutil.copytree(pristine.raw, root / "raw")
+    (root / "exo2micro.toml").write_text("pad = 40\n")
+    project = Project(root, SPEC)
+    SampleDye(SAMPLE, DYE, **project.dirs()).run()
+    return project

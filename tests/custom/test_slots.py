@@ -43,10 +43,10 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def place(finished, tmp_path_factory, store) -> Project:
-    """A copy of the finished project in which all runs of this module leave their files."""
+def place(narrow, tmp_path_factory, store) -> Project:
+    """A copy of a finished project in which all runs of this module leave their files."""
     root = tmp_path_factory.mktemp("slots") / "project"
-    shutil.copytree(finished.root, root)
+    shutil.copytree(narrow.root, root)
     return Project(root, SPEC)
 
 
@@ -98,7 +98,7 @@ def test_after_3_stage_4_reads_the_result(after_3):
     from scipy.ndimage import gaussian_filter
 
     run, result = after_3
-    record = run._store.record("03_interior_aligned_pre", "")
+    record = run._store.record("03_interior_aligned_pre", "_pad40")
     row, col = record.facts["offset"]
     ny, nx = record.facts["post_shape"]
     window = slice(row, row + ny), slice(col, col + nx)
@@ -119,25 +119,25 @@ def started_without(run: SampleDye) -> SampleDye:
     return SampleDye(SAMPLE, DYE, run.output_dir, run.raw_dir)
 
 
-def test_where_noise_is_altered_the_verdict_is_check_and_the_header_says_so(after_3, finished):
+def test_where_noise_is_altered_the_verdict_is_check_and_the_header_says_so(after_3, narrow):
     _, result = after_3
     assert result["verdict"] == "CHECK"
     assert "denoise after stage 3 alters the noise" in result["reason"]
     header = fits.getheader(result["difference"]["fits"])
     assert header["SNRCAL"] is False
-    plain = SampleDye(SAMPLE, DYE, **finished.dirs()).run()
+    plain = SampleDye(SAMPLE, DYE, **narrow.dirs()).run()
     assert plain["verdict"] == "PASS"
     assert "SNRCAL" not in fits.getheader(plain["difference"]["fits"])
 
 
 def test_names_bear_a_token_from_the_stage_on(after_3, place):
     _, result = after_3
-    token = f"_+denoise-{result['custom_stages'][0]['hash'][:8]}"
+    token = f"_pad40_+denoise-{result['custom_stages'][0]['hash'][:8]}"
     (own,) = result["custom_stages"][0]["files"]
     assert own.name == f"03_denoise_pre{token}.tiff"
     assert result["difference"]["fits"].name == f"04_difference_difference{token}.fits"
     assert all(path.stem.endswith(token) for path in result["diagnostics"].values())
-    assert (place.folder / "tiff" / "03_interior_aligned_pre.tiff").exists()
+    assert (place.folder / "tiff" / "03_interior_aligned_pre_pad40.tiff").exists()
     assert not list(place.folder.glob(f"tiff/03_interior*{token}*"))
     assert params_from_suffix(token)["custom_stages"] == [("denoise", token[-8:])]
 
@@ -172,7 +172,7 @@ def test_plan_status_and_parameters_show_it(after_3):
     assert {row.action for row in run.plan()} == {"cached"}
     (row,) = (r for r in run.status().rows if r["title"] == "denoise(sigma=2.0) on pre")
     assert (row["stage"], row["state"], row["verdict"]) == (3, "valid", "CHECK")
-    assert row["files"].startswith("03_denoise_pre_+denoise-")
+    assert row["files"].startswith("03_denoise_pre_pad40_+denoise-")
     shown = {r["parameter"]: r for r in run.explain_params(3).rows}
     assert (shown["+denoise.sigma"]["value"], shown["+denoise.sigma"]["default"]) == (2.0, 1.0)
     assert "denoise:after=3,applies_to=pre,sigma=2.0" in repr(run)
@@ -259,7 +259,7 @@ def test_after_2_only_the_matching_of_stage_3_sees_the_result(place):
     assert [row["action"] for row in result["stages"]] == ["cached", "cached", "run", "run"]
     assert result["verdict"] == "PASS"
     assert any("those as measured certify it" in message for message in result["messages"])
-    points = np.array([[2100.0, 2100.0], [2500.0, 2400.0]])
+    points = np.array([[140.0, 140.0], [540.0, 440.0]])
     apart = run.transform()(points) - started(place).transform()(points)
     assert 0 < np.abs(apart).max() < 0.3
     sharp, matched = image_of(started(place), 3, "pre"), image_of(run, 3, "pre")
@@ -269,8 +269,8 @@ def test_after_2_only_the_matching_of_stage_3_sees_the_result(place):
 def test_after_4_it_has_a_checkpoint_of_its_own(place):
     result = started(place, "denoise:after=4").run()
     (own,) = result["custom_stages"][0]["files"]
-    assert own.name.startswith("04_denoise_difference_+denoise-")
-    assert result["difference"]["fits"].name == "04_difference_difference.fits"
+    assert own.name.startswith("04_denoise_difference_pad40_+denoise-")
+    assert result["difference"]["fits"].name == "04_difference_difference_pad40.fits"
     assert result["verdict"] == "PASS"
     actions = {row["title"]: row["action"] for row in result["stages"]}
     assert actions["scale and difference"] == "cached"
@@ -320,24 +320,25 @@ def test_the_memory_check_counts_it(place, store, monkeypatch):
     from exo2micro.execution import preflight
 
     run = started(place, "whole")
-    monkeypatch.setattr(preflight, "get_available_memory", lambda: 400_000_000)
+    plain = preflight.estimate_pipeline_memory((640, 720))
+    monkeypatch.setattr(preflight, "get_available_memory", lambda: plain + 10_000_000)
     with pytest.raises(InsufficientMemoryError, match="not enough memory"):
         run.run()
-    monkeypatch.setattr(preflight, "get_available_memory", lambda: 4_000_000_000)
+    monkeypatch.setattr(preflight, "get_available_memory", lambda: plain + 12_000_000)
     run.run(to_stage=3)
 
 
 def test_configuration_files_add_stages(place, tmp_path):
     file = place.root / "exo2micro.toml"
-    file.write_text('[[stages]]\nfunction = "denoise"\nafter = 4\nsigma = 2\n')
+    file.write_text('pad = 40\n[[stages]]\nfunction = "denoise"\nafter = 4\nsigma = 2\n')
     try:
         (step,) = started(place)._extras.steps
         assert step == FunctionStep("denoise", {"sigma": 2}, 4)
-        file.write_text('[[stages]]\nfunction = "denoise"\nafter = 7\n')
-        with pytest.raises(ConfigError, match=r"exo2micro.toml:1: after must be one of"):
+        file.write_text('pad = 40\n[[stages]]\nfunction = "denoise"\nafter = 7\n')
+        with pytest.raises(ConfigError, match=r"exo2micro.toml:2: after must be one of"):
             started(place)
     finally:
-        file.unlink()
+        file.write_text("pad = 40\n")
 
 
 # -- plots, estimators, readers
@@ -369,13 +370,13 @@ def test_a_plot_of_the_store_is_drawn_and_a_failing_one_costs_nothing(place, sto
     try:
         told = []
         result = started(place).run(progress=told.append)
-        assert result["diagnostics"]["brightness"].name == "brightness.png"
+        assert result["diagnostics"]["brightness"].name == "brightness_pad40.png"
         assert result["diagnostics"]["brightness"].exists()
         assert result["verdict"] == "PASS"
         assert "broken_plot" not in result["diagnostics"]
         assert "no ink" in told[-1].message
         (row,) = (r for r in started(place).status().rows if r["title"] == "diagnostics")
-        assert "brightness.png" in row["files"]
+        assert "brightness_pad40.png" in row["files"]
         assert "broken_plot" in row["reason"]
     finally:
         store.remove_function("brightness")
