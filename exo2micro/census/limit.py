@@ -9,10 +9,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from exo2micro._typing import Points
 from exo2micro.census.files import write_table
 from exo2micro.census.limit_result import LimitResult
-from exo2micro.census.pairs import detection_options, finished_runner, valid_record
+from exo2micro.census.pairs import (
+    detection_options,
+    finished_runner,
+    sample_region,
+    valid_record,
+)
 from exo2micro.census.places import spread_places
+from exo2micro.census.sample import SampleRegion
 from exo2micro.detection import Detections, detect, open_difference
 from exo2micro.detection.completeness import Completeness
 from exo2micro.detection.injection import InjectedRaster
@@ -92,17 +99,19 @@ def detection_limit(
         msg = f"{run.sample}/{run.dye} failed ({record.verdict.reason}): it has no detection limit"
         raise FailedVerdictError(msg)
     path = runner.store.paths.image("fits", record.base, record.suffix)
+    sample = sample_region(runner)
     found = detect(
         open_difference(path),
         **detection_options(run, threshold, width_px),
+        region=sample,
         threads=run.threads,
     )
     sigma, sigma_source = (sigma_px, "given") if sigma_px else _measured_width(found)
-    plan = _plan(runner, found, sigma, sources, seed)
+    plan = _plan(sample, found, sigma, sources, seed)
     with run._lock.held():
-        again, scale = _detect_again(runner, plan, found)
+        centres, scale = _detect_again(runner, plan, found)
         change = scale / float(record.metrics["scales"][0]["scale"]) - 1
-        return _written(_result(plan, found, again, sigma_source, change), runner)
+        return _written(_result(plan, found, centres, sigma_source, change), runner)
 
 
 @dataclass(frozen=True)
@@ -127,12 +136,11 @@ def _measured_width(found: Detections) -> tuple[float, str]:
     return float(width), f"median of {np.count_nonzero(clear)} clear objects of the slide"
 
 
-def _plan(runner: StageRunner, found: Detections, sigma: float, sources: int, seed: int) -> _Plan:
+def _plan(sample: SampleRegion, found: Detections, sigma: float, sources: int, seed: int) -> _Plan:
     """Choose places and fluxes of the sources."""
     difference = found.difference
-    post = runner.store.open(runner.records[(1, "post")])
     places, noise = spread_places(
-        difference, post, found.columns, _SPACING_WIDTHS * sigma, seed, FLUXES * sources
+        difference, sample, found.columns, _SPACING_WIDTHS * sigma, seed, FLUXES * sources
     )
     each = len(places) // FLUXES
     if each < _LEAST_PER_FLUX:
@@ -149,8 +157,8 @@ def _plan(runner: StageRunner, found: Detections, sigma: float, sources: int, se
     return _Plan(places[:, 0], places[:, 1], np.tile(steps, each), sigma, difference.gain, seed)
 
 
-def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[Detections, float]:
-    """Scale, subtract and detect with the sources in the post image; return also the scale."""
+def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[Points, float]:
+    """Scale, subtract and detect with the sources in the image; return centres and scale."""
     stage = runner.stages[4]
     rasters = {key: runner.store.open(runner.records[key]) for key in stage.reads}
     upstream = {n: valid_record(runner, n) for n in sorted({n for n, _ in stage.reads})}
@@ -177,13 +185,14 @@ def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[
     facts = found.facts
     with tempfile.TemporaryDirectory(dir=runner.store.paths.folder, prefix=".limit-") as name:
         path = _write_difference(runner, output, upstream, Path(name))
-        again = detect(
+        columns = detect(
             open_difference(path, accept_failed=True),
             threshold=facts.threshold,
             width_px=facts.width_px,
             threads=runner.threads,
-        )
-    return again, float(output.metrics["scales"][0]["scale"])
+        ).columns
+        centres = np.stack([columns["x"], columns["y"]], axis=1)
+    return centres, float(output.metrics["scales"][0]["scale"])
 
 
 def _write_difference(
@@ -202,15 +211,15 @@ def _write_difference(
 
 
 def _result(
-    plan: _Plan, found: Detections, again: Detections, sigma_source: str, scale_change: float
+    plan: _Plan, found: Detections, centres: Points, sigma_source: str, scale_change: float
 ) -> LimitResult:
     """Compare the sources with what was found."""
     from scipy.spatial import cKDTree
 
     reach = max(_NEAR_PX, 1.5 * plan.sigma_px)
     is_found = np.zeros(plan.x.size, np.bool_)
-    if len(again):
-        tree = cKDTree(np.stack([again.columns["x"], again.columns["y"]], axis=1))
+    if len(centres):
+        tree = cKDTree(centres)
         distance, _ = tree.query(np.stack([plan.x, plan.y], axis=1), distance_upper_bound=reach)
         is_found = np.isfinite(distance)
     flux, which = np.unique(plan.flux, return_inverse=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.census.files import write_labels, write_table
+from exo2micro.census.sample import SampleRegion
 from exo2micro.detection import Detections, Difference, detect, open_difference
 from exo2micro.detection.detect import THRESHOLD, WIDTH_PX
 from exo2micro.detection.difference import refuse_failed
@@ -15,6 +16,7 @@ from exo2micro.pipeline import SampleDye
 from exo2micro.raster.base import Raster
 from exo2micro.raster.paths import base_name
 from exo2micro.raster.record import Record
+from exo2micro.stages.frames import post_window
 from exo2micro.verdict import Level
 
 _DIFFERENCE, _ALIGNMENT = 4, 3
@@ -80,6 +82,7 @@ def detect_pair(
             _targets(path),
             **detection_options(run, threshold, width_px),
             background=runner.store.open(valid_record(runner, _ALIGNMENT)),
+            region=sample_region(runner),
             threads=run.threads,
         )
 
@@ -159,6 +162,12 @@ def finished_runner(run: SampleDye) -> StageRunner:
     return runner
 
 
+def sample_region(runner: StageRunner) -> SampleRegion:
+    """Return where the sample of a finished pair lies."""
+    post = runner.store.open(runner.records[(1, "post")])
+    return SampleRegion(post, post_window(valid_record(runner, _ALIGNMENT).facts))
+
+
 def valid_record(runner: StageRunner, stage: int) -> Record:
     """Return the main record of a stage that `finished_runner` found valid."""
     record = runner.main_record(stage)
@@ -201,6 +210,7 @@ def _detect_and_write(
     threshold: float,
     width_px: float,
     background: Raster | None = None,
+    region: Raster | None = None,
     threads: int = 1,
 ) -> DetectionResult:
     found = detect(
@@ -208,6 +218,7 @@ def _detect_and_write(
         threshold=threshold,
         width_px=width_px,
         background=background,
+        region=region,
         threads=threads,
         scratch=targets[1].parent,
     )

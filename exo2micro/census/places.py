@@ -1,20 +1,17 @@
 """Places for synthetic sources: spread over the sample, away from its objects and each other."""
 
 from collections.abc import Mapping
-from math import ceil
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exo2micro._typing import Mask, Points
-from exo2micro.alignment.outline import sample_mask
+from exo2micro._typing import Points
+from exo2micro.census.sample import SampleRegion
 from exo2micro.detection import Difference
-from exo2micro.raster.base import OffsetRaster, Raster
 from exo2micro.raster.windows import row_bands
 
-_OVERVIEW_PX: Final = 1000
 _BAND: Final = 512
 _JITTER: Final = 1 / 8
 """Part of a grid step by which a place is moved at most along each axis."""
@@ -25,7 +22,7 @@ _CLEAR_PX: Final = 8
 
 def spread_places(
     difference: Difference,
-    post: Raster,
+    sample: SampleRegion,
     objects: Mapping[str, NDArray[Any]],
     spacing_px: float,
     seed: int,
@@ -37,8 +34,8 @@ def spread_places(
     ----------
     difference : Difference
         Tells where data are good.
-    post : Raster
-        Post-stain image on the canvas; tells where the sample is.
+    sample : SampleRegion
+        Tells where the sample is.
     objects : mapping
         Columns ``x, y, semi_major_px`` of the slide's own objects.
     spacing_px : float
@@ -56,13 +53,11 @@ def spread_places(
         Counts.
     """
     rng = np.random.default_rng(seed)
-    on_sample, factor = _sample(post)
     kept: list[Points] = []
     errors: list[NDArray[np.float32]] = []
     for rows in row_bands(difference.shape[0], _BAND):
         grid = _jittered(rows, difference.shape[1], spacing_px, rng)
-        cells = (grid // factor).astype(int)
-        grid = grid[on_sample[cells[:, 1], cells[:, 0]]]
+        grid = grid[sample.contains(grid)]
         if len(grid) == 0:
             continue
         grid, error = _good(difference, rows, grid)
@@ -76,20 +71,6 @@ def spread_places(
     if order.size == 0:
         return np.empty((0, 2)), 0.0
     return places[order], float(np.median(noise[order]))
-
-
-def _sample(post: Raster) -> tuple[Mask, int]:
-    """Return where the sample is on an overview of the canvas, and its factor."""
-    rows, cols = post.extent
-    factor = max(1, ceil(max(post.shape) / _OVERVIEW_PX))
-    start = (rows.start // factor * factor, cols.start // factor * factor)
-    shape = (rows.stop - start[0], cols.stop - start[1])
-    inner = OffsetRaster(post, shape, (-start[0], -start[1]))
-    mask = np.zeros(tuple(-(-n // factor) for n in post.shape), np.bool_)
-    found = sample_mask(inner.overview(factor))
-    top, left = start[0] // factor, start[1] // factor
-    mask[top : top + found.shape[0], left : left + found.shape[1]] = found
-    return mask, factor
 
 
 def _jittered(rows: slice, nx: int, spacing: float, rng: np.random.Generator) -> Points:

@@ -12,7 +12,7 @@ from exo2micro.detection.detections import Detections, SearchFacts
 from exo2micro.detection.difference import Difference
 from exo2micro.detection.labels import LabelStore
 from exo2micro.detection.mesh import CELL_PX, Mesh, measure_mesh
-from exo2micro.detection.search import Bright, Found, search_window
+from exo2micro.detection.search import Found, Scene, search_window
 from exo2micro.detection.significance import MatchedFilter, calibrated
 from exo2micro.errors import ParameterError
 from exo2micro.raster.base import Raster
@@ -33,6 +33,7 @@ def detect(
     threshold: float = THRESHOLD,
     width_px: float = WIDTH_PX,
     background: Raster | None = None,
+    region: Raster | None = None,
     window_px: int = WINDOW_PX,
     threads: int = 1,
     scratch: Path | None = None,
@@ -54,6 +55,9 @@ def detect(
         own size. Being off by 30 % costs 4 % of significance.
     background : Raster, optional
         Brightness before staining on the same canvas, for the column ``bright_overlap``.
+    region : Raster, optional
+        Bool, where the sample is on the same canvas: only there objects, false objects and area
+        count. By default everywhere.
     window_px : int, optional
         Side of the windows, px; no result depends on it.
     threads : int, optional
@@ -77,8 +81,8 @@ def detect(
     _check(threshold, width_px, window_px)
     mesh = measure_mesh(difference, threads)
     filtered, calibration = calibrated(MatchedFilter(difference, mesh, width_px))
-    bright = None if background is None else _bright(background, mesh)
-    search = partial(_search, filtered, threshold, bright)
+    level = None if background is None else _bright_level(background, mesh)
+    search = partial(_search, filtered, threshold, Scene(background, level, region))
     labels = LabelStore(difference.shape, scratch) if scratch is not None else None
     found = []
     for part in map_ordered(search, _windows(difference.shape, window_px), threads):
@@ -96,11 +100,12 @@ def detect(
         noise_source=difference.noise_source,
         noise_factor=calibration.scatter,
         pixels=sum(pixels),
+        area_source="the sample's outline" if region is not None else "all pixels with data",
         expected_false=sum(pixels) * false_rate(threshold, calibration.roughness),
         negatives=sum(negatives),
         cut=sum(cut),
         level_range=(float(mesh.level.min()), float(mesh.level.max())),
-        bright_level=bright.level if bright else None,
+        bright_level=level,
     )
     return Detections({n: v[order] for n, v in together.items()}, facts, difference, labels)
 
@@ -126,10 +131,10 @@ def false_rate(threshold: float, roughness: float) -> float:
 def _search(
     filtered: MatchedFilter,
     threshold: float,
-    bright: Bright | None,
+    scene: Scene,
     window: tuple[slice, slice],
 ) -> Found:
-    return search_window(filtered, *window, threshold, bright)
+    return search_window(filtered, *window, threshold, scene)
 
 
 def _windows(shape: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
@@ -138,8 +143,8 @@ def _windows(shape: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]
             yield rows, cols
 
 
-def _bright(background: Raster, mesh: Mesh) -> Bright:
-    """Return where the background is among its brightest, judged on cells that hold data."""
+def _bright_level(background: Raster, mesh: Mesh) -> float:
+    """Return the level of the brightest background, judged on cells that hold data."""
     cells = np.argwhere(mesh.measured)
     numbers = np.linspace(0, len(cells) - 1, min(_BRIGHT_CELLS, len(cells))).astype(int)
     ny, nx = background.shape
@@ -151,7 +156,7 @@ def _bright(background: Raster, mesh: Mesh) -> Bright:
         for y, x in cells[numbers].tolist()
     ]
     flat = np.concatenate([v.ravel() for v in values])
-    return Bright(background, float(np.quantile(flat, BRIGHT_QUANTILE)))
+    return float(np.quantile(flat, BRIGHT_QUANTILE))
 
 
 def _check(threshold: float, width_px: float, window_px: int) -> None:

@@ -54,6 +54,7 @@ _FLAG_TEXTS: Final = {
     4: "saturated",
     8: "on masked debris: not counted",
     16: "registration not certified there: not counted",
+    32: "beside the sample: not counted",
 }
 
 _MANY_FALSE: Final = 3.0
@@ -76,6 +77,8 @@ class SearchFacts:
         Scatter of the filtered background over what independent noise of that size would give.
     pixels : int
         Pixels searched.
+    area_source : str
+        Which pixels these are.
     expected_false : float
         False objects to expect of Gaussian noise.
     negatives : int
@@ -93,6 +96,7 @@ class SearchFacts:
     noise_source: str
     noise_factor: float
     pixels: int
+    area_source: str
     expected_false: float
     negatives: int
     cut: int
@@ -126,7 +130,7 @@ class Detections:
 
     @cached_property
     def count(self) -> int:
-        """Objects that count: neither on debris nor where the registration is not certified."""
+        """Objects on the sample, neither on debris nor where the alignment is uncertified."""
         return int(np.count_nonzero((self.columns["flags"] & np.uint8(NOT_COUNTED)) == 0))
 
     @property

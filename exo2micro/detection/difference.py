@@ -88,16 +88,20 @@ class Difference:
 
     def read(self, rows: slice, cols: slice) -> Pixels:
         """Return the window ``[rows, cols]``."""
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        flags = np.zeros(shape, np.uint8)
+        if self.quality is not None:
+            flags = self.quality.read(rows, cols).astype(np.uint8)
+            if (flags & np.uint8(NO_DATA)).all():
+                nothing = np.zeros(shape, np.float32)
+                return Pixels(nothing, nothing, flags, np.zeros(shape, np.bool_))
         raw = self.data.read(rows, cols)
         data = raw.astype(np.float32)
         has_data = np.isfinite(data)
         if self.quality is not None:
-            flags = self.quality.read(rows, cols).astype(np.uint8)
             has_data &= (flags & np.uint8(NO_DATA)) == 0
-        else:
-            flags = np.zeros(data.shape, np.uint8)
-            if raw.dtype.kind == "f":
-                has_data &= raw != 0
+        elif raw.dtype.kind == "f":
+            has_data &= raw != 0
         noise = None
         if self.noise is not None:
             noise = self.noise.read(rows, cols).astype(np.float32)

@@ -19,8 +19,11 @@ class Flag(IntFlag):
     LOW_CONFIDENCE = int(DQ.LOW_CONFIDENCE)
     """The registration is not certified there: may be a ghost, not counted."""
 
+    OFF_SAMPLE = 32
+    """Beside the sample, on the glass: not counted."""
 
-NOT_COUNTED = Flag.DEBRIS | Flag.LOW_CONFIDENCE
+
+NOT_COUNTED = Flag.DEBRIS | Flag.LOW_CONFIDENCE | Flag.OFF_SAMPLE
 """Objects with any of these bits stay in the table but not in the count."""
 
 FROM_QUALITY = Flag.SATURATED | Flag.DEBRIS | Flag.LOW_CONFIDENCE

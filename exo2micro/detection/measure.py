@@ -64,7 +64,7 @@ def measure(
     area = np.bincount(number, minlength=count)
     peak = np.zeros(count, np.float32)
     np.maximum.at(peak, number, window.significance[own])
-    grown = segmentation.expand_labels(footprints, SKIRT_PX)
+    grown = segmentation.expand_labels(footprints, SKIRT_PX) if count else footprints
     lit = (grown > 0) & window.has_data
     flux, variance = (
         np.bincount(grown[lit], values[lit].astype(np.float64), count + 1)[1:]

@@ -20,6 +20,9 @@ from exo2micro.raster.windows import map_ordered, row_bands
 CELL_PX: Final = 128
 """Side of a cell: many times a microbe, a fraction of a grain's illumination gradient."""
 
+_BAND_PX: Final = 4 * CELL_PX
+"""Rows read at once: as many as the tiles of compressed planes hold."""
+
 _LEAST_FRACTION: Final = 0.1
 _CLIP_SIGMAS: Final = 3.0
 _ROUNDS: Final = 6
@@ -62,12 +65,9 @@ def measure_mesh(difference: Difference, threads: int = 1) -> Mesh:
     DetectionError
         If the difference has no data, or no scatter at all.
     """
-    bands = list(
-        map_ordered(
-            partial(_measure_band, difference), row_bands(difference.shape[0], CELL_PX), threads
-        )
-    )
-    level, scatter = (np.stack(part) for part in zip(*bands, strict=True))
+    measure = partial(_measure_band, difference)
+    bands = list(map_ordered(measure, row_bands(difference.shape[0], _BAND_PX), threads))
+    level, scatter = (np.concatenate(part) for part in zip(*bands, strict=True))
     known = np.isfinite(level) & (scatter > 0)
     if not known.any():
         msg = (
@@ -81,15 +81,18 @@ def measure_mesh(difference: Difference, threads: int = 1) -> Mesh:
 
 
 def _measure_band(difference: Difference, rows: slice) -> tuple[FloatImage, FloatImage]:
-    """Return level and scatter of the cells of one band of rows."""
+    """Return level and scatter of the cells of one band, each ``(n_rows, n_columns)``."""
     nx = difference.shape[1]
     pixels = difference.read(rows, slice(0, nx))
     cells = [
-        _measure_cell(pixels.data[:, cols][pixels.has_data[:, cols]], CELL_PX**2)
-        for cols in row_bands(nx, CELL_PX)
+        [
+            _measure_cell(pixels.data[lines, cols][pixels.has_data[lines, cols]], CELL_PX**2)
+            for cols in row_bands(nx, CELL_PX)
+        ]
+        for lines in row_bands(rows.stop - rows.start, CELL_PX)
     ]
-    level, scatter = zip(*cells, strict=True)
-    return np.array(level, np.float32), np.array(scatter, np.float32)
+    level, scatter = np.moveaxis(np.array(cells, np.float32), -1, 0)
+    return level, scatter
 
 
 def _measure_cell(values: FloatImage, full: int) -> tuple[float, float]:

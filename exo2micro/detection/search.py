@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import Mask
+from exo2micro.detection.flags import Flag
 from exo2micro.detection.measure import SKIRT_PX, Columns, measure
 from exo2micro.detection.segments import Components, Labels, find_components, part
 from exo2micro.detection.significance import MatchedFilter, Window
@@ -27,11 +28,34 @@ _STRIP_PX: Final = 2
 
 
 @dataclass(frozen=True)
-class Bright:
-    """Where the background is bright: `image` at or above `level`."""
+class Scene:
+    """What is known of the sample besides its difference.
 
-    image: Raster
-    level: float
+    Attributes
+    ----------
+    background : Raster or None
+        Brightness before staining.
+    bright_level : float or None
+        Level from which on `background` is bright.
+    region : Raster or None
+        Bool; where the sample is. None: everywhere.
+    """
+
+    background: Raster | None = None
+    bright_level: float | None = None
+    region: Raster | None = None
+
+    def bright(self, rows: slice, cols: slice) -> Mask | None:
+        """Return where the background is bright, None if that is unknown."""
+        if self.background is None or self.bright_level is None:
+            return None
+        return np.asarray(self.background.read(rows, cols) >= self.bright_level)
+
+    def on_sample(self, rows: slice, cols: slice) -> Mask:
+        """Return where the sample is."""
+        if self.region is None:
+            return np.ones((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
+        return np.asarray(self.region.read(rows, cols), np.bool_)
 
 
 @dataclass(frozen=True)
@@ -47,9 +71,9 @@ class Found:
     rows, cols : slice
         The window with its surroundings.
     negatives : int
-        Objects of the negative image that begin in the window.
+        Objects of the negative image that begin on the sample in the window.
     pixels : int
-        Pixels with data in the window.
+        Pixels of the sample with data in the window.
     cut : int
         Structures that were cut for their length.
     """
@@ -68,7 +92,7 @@ def search_window(
     rows: slice,
     cols: slice,
     threshold: float,
-    bright: Bright | None = None,
+    scene: Scene,
 ) -> Found:
     """Find and measure all objects whose first pixel lies in a window.
 
@@ -92,16 +116,17 @@ def search_window(
     place = tuple(
         slice(s.start - w.start, s.stop - w.start) for s, w in zip(core, wide, strict=True)
     )
+    on_sample = scene.on_sample(wide[0], wide[1])
     columns, footprints = _measure_own(
-        filtered, window, components.labels, own, footprints, wide, bright
+        filtered, window, components.labels, own, footprints, wide, scene, on_sample
     )
     return Found(
         columns,
         footprints,
         rows=wide[0],
         cols=wide[1],
-        negatives=_count_negatives(window, core, wide, threshold),
-        pixels=int(np.count_nonzero(window.has_data[place])),
+        negatives=_count_negatives(window, on_sample, core, wide, threshold),
+        pixels=int(np.count_nonzero((window.has_data & on_sample)[place])),
         cut=cut,
     )
 
@@ -113,17 +138,19 @@ def _measure_own(
     own: NDArray[np.intp],
     footprints: Labels,
     wide: tuple[slice, ...],
-    bright: Bright | None,
+    scene: Scene,
+    on_sample: Mask,
 ) -> tuple[Columns, Labels]:
     """Measure all objects, return those of the window's own components."""
-    where = None if bright is None else bright.image.read(wide[0], wide[1]) >= bright.level
     edge = ~window.has_data
     for axis, (part_, size) in enumerate(zip(wide, filtered.difference.shape, strict=True)):
         turned = np.moveaxis(edge, axis, 0)
         turned[0] |= part_.start == 0
         turned[-1] |= part_.stop == size
-    columns = measure(window, footprints, edge, filtered, where)
-    mine = np.isin(labels[columns["row"], columns["col"]], own)
+    columns = measure(window, footprints, edge, filtered, scene.bright(wide[0], wide[1]))
+    first = columns["row"], columns["col"]
+    mine = np.isin(labels[first], own)
+    columns["flags"] |= np.where(on_sample[first], 0, Flag.OFF_SAMPLE).astype(np.uint8)
     columns["row"] = columns["row"] + wide[0].start
     columns["col"] = columns["col"] + wide[1].start
     columns["x"] = columns["x"] + columns["col"]
@@ -181,8 +208,12 @@ def _inside(components: Components, own: NDArray[np.intp]) -> tuple[Mask, int]:
 
 
 def _count_negatives(
-    window: Window, core: tuple[slice, ...], wide: tuple[slice, ...], threshold: float
+    window: Window,
+    on_sample: Mask,
+    core: tuple[slice, ...],
+    wide: tuple[slice, ...],
+    threshold: float,
 ) -> int:
-    """Return how many objects of the negative image begin in the core."""
-    negative = find_components(-window.significance, threshold)
+    """Return how many objects of the negative image begin on the sample in the core."""
+    negative = find_components(-window.significance * on_sample, threshold)
     return int(_beginning_in(negative, core, wide).size)

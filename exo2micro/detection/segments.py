@@ -93,6 +93,8 @@ def part(significance: FloatImage, sharp: FloatImage, inside: Mask, threshold: f
     numpy.ndarray of int32
         Footprints: 0 or the number of the object, 1 .. n in the order of their first pixels.
     """
+    if not inside.any():
+        return np.zeros(inside.shape, np.int32)
     ground = np.where(inside, sharp, np.float32(0))
     peaks = local_maxima(ground) & inside
     markers, _ = ndimage.label(peaks, structure=np.ones((3, 3)))

@@ -1,6 +1,9 @@
 """Any FITS image and its companion extensions, read by window."""
 
+import contextlib
+import threading
 import warnings
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ from astropy.io import fits
 from exo2micro._typing import Image
 from exo2micro.errors import CheckpointError
 from exo2micro.raster.base import Raster
+from exo2micro.raster.fits import FitsRaster
 
 _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
@@ -41,7 +45,7 @@ class FitsPlanes:
 class SectionRaster(Raster):
     """One image HDU of a FITS file, compressed or not, scaled as its header says.
 
-    The file is opened for each window, so that nothing stays open and threads do not meet.
+    The file stays open as long as the raster lives.
 
     Parameters
     ----------
@@ -58,17 +62,18 @@ class SectionRaster(Raster):
     def __init__(
         self, path: Path, number: int, shape: tuple[int, int], *, is_compressed: bool
     ) -> None:
-        self.path = path
         self.shape = shape
-        self._number = number
-        self._is_compressed = is_compressed
+        # A mapped file cannot be scaled; one that is not mapped is decompressed as a whole.
+        hdus = fits.open(path, memmap=is_compressed)
+        weakref.finalize(self, hdus.close)
+        self._hdu = hdus[number]
+        self._lock = threading.Lock()
         self.dtype = self.read(slice(0, 1), slice(0, 1)).dtype
 
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window in native byte order."""
-        # A mapped file cannot be scaled; one that is not mapped is decompressed as a whole.
-        with fits.open(self.path, memmap=self._is_compressed) as hdus:
-            window = np.asarray(hdus[self._number].section[rows, cols])
+        with self._lock:
+            window = np.asarray(self._hdu.section[rows, cols])
         return window.astype(window.dtype.newbyteorder("="))
 
 
@@ -90,21 +95,27 @@ def open_fits_planes(path: Path) -> FitsPlanes:
         raise CheckpointError(msg)
     try:
         header, found = _images_of(path)
+    except CheckpointError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, Warning) as error:
         msg = (
             f"{path} cannot be read as FITS, or is cut off ({error}); give a difference in FITS "
             "format"
         )
         raise CheckpointError(msg) from error
-    if not found or len(found[0][1].shape) != 2:
-        shape = found[0][1].shape if found else "none"
-        msg = f"the first image of {path} must be 2-D (ny, nx), got shape {shape}"
-        raise CheckpointError(msg)
-    first, *others = ((name, raster) for name, raster in found if raster.shape == found[0][1].shape)
-    return FitsPlanes(path, header, first[1], dict(others))
+    (_, first), *others = found
+    return FitsPlanes(path, header, first, {n: r for n, r in others if r.shape == first.shape})
 
 
-def _images_of(path: Path) -> tuple[dict[str, Any], list[tuple[str, SectionRaster]]]:
+def _raster(path: Path, number: int, shape: tuple[int, ...], *, is_compressed: bool) -> Raster:
+    """Return an image as a raster; a plain primary image is mapped, which is faster."""
+    if number == 0:
+        with contextlib.suppress(ValueError):
+            return FitsRaster(path)
+    return SectionRaster(path, number, (shape[0], shape[1]), is_compressed=is_compressed)
+
+
+def _images_of(path: Path) -> tuple[dict[str, Any], list[tuple[str, Raster]]]:
     """Return the header of the first image with pixels, and name and raster of all 2-D images."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "File may have been truncated")
@@ -119,8 +130,12 @@ def _images_of(path: Path) -> tuple[dict[str, Any], list[tuple[str, SectionRaste
                 (str(hdu.name), number, tuple(hdu.shape), isinstance(hdu, fits.CompImageHDU))
                 for number, hdu in images
             ]
+    first = described[0][2] if described else "none"
+    if len(first) != 2:
+        msg = f"the first image of {path} must be 2-D (ny, nx), got shape {first}"
+        raise CheckpointError(msg)
     return header, [
-        (name, SectionRaster(path, number, shape, is_compressed=is_compressed))
+        (name, _raster(path, number, shape, is_compressed=is_compressed))
         for name, number, shape, is_compressed in described
-        if len(shape) == 2 or number == described[0][1]
+        if len(shape) == 2
     ]
