@@ -14,8 +14,10 @@ if TYPE_CHECKING:
         register_highorder,
     )
     from exo2micro.batch.run import run_batch
+    from exo2micro.census import detect_pair, detection_limit
     from exo2micro.custom.manager import CustomFunctionManager
     from exo2micro.defaults import DEFAULTS, PARAMETER_REGISTRY
+    from exo2micro.detection import detect, open_difference
     from exo2micro.execution.preflight import preflight_check
     from exo2micro.pipeline import SampleDye
     from exo2micro.plotting.difference_histogram import plot_difference_histogram
@@ -48,9 +50,13 @@ _HOMES = {
     "align": "alignment.functions",
     "build_suffix": "suffix",
     "classify_raw_files": "raw",
+    "detect": "detection",
+    "detect_pair": "census",
+    "detection_limit": "census",
     "diagnose_raw_layout": "raw",
     "discover_tasks": "raw",
     "load_image_pair": "raw",
+    "open_difference": "detection",
     "params_from_suffix": "suffix",
     "plot_difference_histogram": "plotting.difference_histogram",
     "plot_difference_image": "plotting.difference_image",
@@ -82,9 +88,13 @@ __all__ = [
     "align",
     "build_suffix",
     "classify_raw_files",
+    "detect",
+    "detect_pair",
+    "detection_limit",
     "diagnose_raw_layout",
     "discover_tasks",
     "load_image_pair",
+    "open_difference",
     "params_from_suffix",
     "plot_difference_histogram",
     "plot_difference_image",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.cli.facts import (
+    explain_census,
     fits_rows,
     full_name,
     record_sections,
@@ -84,6 +85,8 @@ def explain_file(path: Path) -> Explanation:
     kind = path.suffix.lower()
     if kind == ".json":
         return _explain_record(path, pair)
+    if path.exists() and (found := explain_census(path)):
+        return Explanation(path, *found)
     if kind == ".png":
         return _explain_diagnostic(path, pair)
     if kind == ".html" and path.exists():

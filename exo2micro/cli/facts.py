@@ -112,3 +112,34 @@ def value_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(value_text(item) for item in value)
     return str(value)
+
+
+def explain_census(path: Path) -> tuple[str, str, str, dict[str, dict[str, Any]]] | None:
+    """Return kind, what it is, source and sections of a table, label image or figure of a census.
+
+    None if the file is none of these.
+
+    Raises
+    ------
+    RawReadError
+        If a table is damaged.
+    """
+    if path.suffix == ".png" and path.stem.startswith("detection_limit"):
+        text = "part of the injected microbes that is found, against their flux"
+        return "figure", text, "file name", {}
+    if path.suffix == ".tiff" and "detections_labels" in path.stem:
+        text = "label image: 0, or the id of the object in the table of detections"
+        return "label image", text, "file name", {}
+    if path.suffix != ".ecsv":
+        return None
+    from astropy.table import Table
+
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+    except (ValueError, OSError) as error:
+        msg = f"{path} cannot be read as a table ({error}); make it again"
+        raise RawReadError(msg) from error
+    is_limit = path.stem.startswith("detection_limit")
+    what = "completeness against flux" if is_limit else f"table of {len(table)} objects"
+    columns = {name: table[name].description or "" for name in table.colnames}
+    return "table", what, "metadata", {"Made": dict(table.meta), "Columns": columns}

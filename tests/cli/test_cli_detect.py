@@ -75,3 +75,12 @@ def test_limit_tells_a_table_and_a_sentence(call, done):
     assert result.code == 0
     assert "90 % probability" in result.out
     assert str(done.folder / "detection_limit.ecsv") in result.out
+
+
+def test_what_detect_writes_explains_itself(call, done):
+    call("detect", SAMPLE, DYE, *dirs(done))
+    table = call("explain", done.folder / "detections.ecsv")
+    assert table.code == 0
+    assert "objects" in table.out
+    assert "expected_false" in table.out
+    assert "label image" in call("explain", done.folder / "detections_labels.tiff").out
