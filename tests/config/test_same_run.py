@@ -48,7 +48,7 @@ def in_a_file(root):
 def content(root):
     """Return every file but records and locks, and the records without time, cost and place."""
     files, records = {}, {}
-    for path in (root / "processed").rglob("*"):
+    for path in (root / "processed" / SAMPLE).rglob("*"):
         name = str(path.relative_to(root))
         if path.suffix == ".json" and path.parent.name == "records":
             document = json.loads(path.read_text())
