@@ -164,8 +164,8 @@ def footprint_f1(pair: SyntheticPair, mask: NDArray[np.bool_]) -> float:
 def accuracy(pairs: int, first_seed: int) -> None:
     """Print F1, completeness and purity of recipe, pipeline and oracle."""
     print(
-        "| case | microbes | recipe F1 | F1 | completeness | purity | oracle F1 | oracle completeness "
-        "| oracle purity | F1 of oracle's | pixel F1: recipe, ours, oracle |"
+        "| case | microbes | recipe F1 | F1 | completeness | purity | oracle F1 "
+        "| oracle completeness | oracle purity | F1 of oracle's | pixel F1: recipe, ours, oracle |"
     )
     print("|---" * 11 + "|")
     for name, case in CASES.items():
