@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from exo2micro.custom.manager import CustomFunctionManager
     from exo2micro.defaults import DEFAULTS, PARAMETER_REGISTRY
     from exo2micro.detection import detect, open_difference
-    from exo2micro.execution.preflight import preflight_check
+    from exo2micro.execution.preflight import (
+        estimate_pipeline_memory,
+        estimate_pipeline_output_size,
+        format_bytes,
+        get_available_memory,
+        preflight_check,
+    )
     from exo2micro.pipeline import SampleDye
     from exo2micro.plotting.difference_histogram import plot_difference_histogram
     from exo2micro.plotting.difference_image import plot_difference_image
@@ -55,6 +61,10 @@ _HOMES = {
     "detection_limit": "census",
     "diagnose_raw_layout": "raw",
     "discover_tasks": "raw",
+    "estimate_pipeline_memory": "execution.preflight",
+    "estimate_pipeline_output_size": "execution.preflight",
+    "format_bytes": "execution.preflight",
+    "get_available_memory": "execution.preflight",
     "load_image_pair": "raw",
     "open_difference": "detection",
     "params_from_suffix": "suffix",
@@ -93,6 +103,10 @@ __all__ = [
     "detection_limit",
     "diagnose_raw_layout",
     "discover_tasks",
+    "estimate_pipeline_memory",
+    "estimate_pipeline_output_size",
+    "format_bytes",
+    "get_available_memory",
     "load_image_pair",
     "open_difference",
     "params_from_suffix",

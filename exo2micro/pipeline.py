@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from exo2micro.alignment.transform import Transform
 from exo2micro.config import explain
@@ -15,6 +15,7 @@ from exo2micro.errors import CheckpointError, ParameterError
 from exo2micro.execution.access import CheckpointAccess
 from exo2micro.execution.borrowing import PARAMETER as BORROW_FROM
 from exo2micro.execution.borrowing import lent_alignment, sibling_dye
+from exo2micro.execution.cleaning import intermediates, remove_images
 from exo2micro.execution.comparison import Comparison, compare_variants
 from exo2micro.execution.events import StageEvent
 from exo2micro.execution.extras import (
@@ -270,6 +271,8 @@ class SampleDye(CheckpointAccess, TakesStages):
         force_run: bool = False,
         *,
         keep_failed: bool = False,
+        keep: Literal["all", "final"] | None = None,
+        memory_debug: bool = False,
         progress: Callable[[StageEvent], None] | None = None,
     ) -> dict[str, Any]:
         """Run the stages whose results are not valid, and draw the diagnostics.
@@ -286,6 +289,11 @@ class SampleDye(CheckpointAccess, TakesStages):
             Start even if the pre-flight check says that memory or disk will not do.
         keep_failed : bool
             Write a difference whose verdict is FAIL all the same, labelled ``failed``.
+        keep : {'all', 'final'}, optional
+            ``final``: remove the images before the difference in the end; all stays valid, and they
+            are made again where they are needed. By default what the configuration files say.
+        memory_debug : bool
+            Log the memory of each stage: its peak, what is held after it, what is free.
         progress : callable, optional
             Called with a `StageEvent` at every step.
 
@@ -312,12 +320,16 @@ class SampleDye(CheckpointAccess, TakesStages):
             with self._lock.held():
                 self._store.prepare()
                 runner = self._new_runner(keep_failed=keep_failed)
+                runner.memory_debug = memory_debug
                 rows = self._run_stages(runner, numbers, forced, tell)
         else:
             for row in rows:
                 tell(StageEvent(row.number, row.title, "cached", row.reason))
         self._results = debug_results(runner)
         pictures = draw_stale(runner, self._diagnostics, self._lock, tell)
+        if (keep or self._parameters.snapshot().option("keep")) == "final":
+            with self._lock.held():
+                remove_images(runner, intermediates(runner))
         result = result_of(runner, rows, pictures)
         return result | {"seconds": time.perf_counter() - started}
 

@@ -48,6 +48,8 @@ def run_batch(
     force_run: bool = False,
     *,
     keep_failed: bool = False,
+    keep: Literal["all", "final"] | None = None,
+    memory_debug: bool = False,
     strict_dyes: bool = True,
     timeout_per_task: float | None = None,
     retries: int | None = None,
@@ -74,8 +76,10 @@ def run_batch(
         of each are divided accordingly.
     params : mapping, optional
         Parameters for all pairs, above the configuration files; see `SampleDye`.
-    output_dir, raw_dir, from_stage, to_stage, force, checkpoint_format, force_run, keep_failed
-        As for `SampleDye` and `SampleDye.run`.
+    output_dir, raw_dir, checkpoint_format
+        As for `SampleDye`.
+    from_stage, to_stage, force, force_run, keep_failed, keep, memory_debug
+        As for `SampleDye.run`.
     strict_dyes : bool
         Whether a dye that no sample has is an error rather than a warning.
     timeout_per_task : float, optional
@@ -122,6 +126,8 @@ def run_batch(
             "force": force,
             "force_run": force_run,
             "keep_failed": keep_failed,
+            "keep": keep,
+            "memory_debug": memory_debug,
         },
         parallel=parallel,
         n_workers=n_workers,

@@ -15,7 +15,7 @@ from exo2micro.cli.terminal import Terminal
 from exo2micro.errors import Exo2microError
 
 COMMANDS = (
-    *("demo", "survey", "check", "run", "batch", "sweep", "status", "detect", "limit"),
+    *("demo", "survey", "check", "run", "batch", "sweep", "status", "detect", "limit", "clean"),
     *("params", "config", "custom", "explain"),
 )
 """In the order of work; each lives in the module of its name and is imported when it is needed."""

@@ -30,7 +30,7 @@ def on_cluster(address: str | None) -> Iterator[None]:
     import joblib
 
     try:
-        client = Client(address, timeout=_TIMEOUT)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=_TIMEOUT)
     except (OSError, TimeoutError, ValueError) as error:
         msg = f"no dask scheduler answers at {address} ({error}); start one: dask scheduler"
         raise ClusterError(msg) from error

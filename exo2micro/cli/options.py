@@ -112,6 +112,14 @@ stages = stacked(
         help="Run although the pre-flight check expects too little memory or disk.",
     ),
     click.option(
+        "--keep",
+        type=click.Choice(("all", "final")),
+        help="final: remove the aligned images in the end; they are made again where needed.",
+    ),
+    click.option(
+        "--memory-debug", is_flag=True, help="Say how much memory each stage took and left."
+    ),
+    click.option(
         "--keep-failed",
         is_flag=True,
         help="Write the difference even if it cannot be trusted; name and header say so.",

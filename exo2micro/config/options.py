@@ -70,6 +70,13 @@ OPTIONS: dict[str, dict[str, Parameter]] = {
             "Format of the aligned images; the difference is always written as TIFF and FITS.",
             choices=("tiff", "fits", "both"),
         ),
+        "keep": Parameter(
+            "all",
+            "kp",
+            1,
+            "What stays on the disk: all, or the difference and what can be looked at (final).",
+            choices=("all", "final"),
+        ),
         "threads": Parameter(
             None,
             "th",

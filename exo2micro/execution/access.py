@@ -50,6 +50,13 @@ class CheckpointAccess(ABC):
         """Return what is asked for now."""
 
     @contextlib.contextmanager
+    def planned(self, *, writing: bool = False) -> Iterator[tuple[StageRunner, list[PlannedStage]]]:
+        """Give the runner and its plan; with `writing`, the pair's folder is locked meanwhile."""
+        with self._lock.held() if writing else contextlib.nullcontext():
+            runner = self._new_runner()
+            yield runner, runner.plan_all(list(runner.stages), {})
+
+    @contextlib.contextmanager
     def _session(self) -> Iterator[StageRunner]:
         """Give the runner of the run under way, or a new one with the lock held."""
         if self._active is not None:

@@ -156,7 +156,8 @@ def plan_stage(
         return PlannedStage(number, stage.title, "run", "missing")
     if stage.withheld_on_fail and records[0].verdict.level is Level.FAIL:
         return _withheld(stage, records, files)
-    return PlannedStage(number, stage.title, "cached", "cached", tuple(records), tuple(files))
+    reason = "cached, images removed to save disk" if records[0].removed else "cached"
+    return PlannedStage(number, stage.title, "cached", reason, tuple(records), tuple(files))
 
 
 def _withheld(stage: Stage, records: Sequence[Record], files: Sequence[Path]) -> PlannedStage:
@@ -208,6 +209,8 @@ def _parameter_changes(old: Mapping[str, Value], new: Mapping[str, Value]) -> It
 
 def _file_problem(stage: Stage, record: Record, store: CheckpointStore, request: Request) -> str:
     """Return why a record's files are not valid; empty if they are."""
+    if record.removed and not store.files(record.base, record.suffix):
+        return ""
     if not record.files:
         if not (stage.withheld_on_fail and record.verdict.level is Level.FAIL):
             return "missing"

@@ -14,7 +14,12 @@ from exo2micro.custom.stage import FunctionStage
 from exo2micro.custom.step import FIRST_DIFFERENCE_STAGE
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
-from exo2micro.execution.machine import peak_memory_bytes, single_threaded_blas
+from exo2micro.execution.machine import (
+    memory_report,
+    peak_memory_bytes,
+    reset_peak_memory,
+    single_threaded_blas,
+)
 from exo2micro.execution.plan import PlannedStage, Request, failed_label, plan_stage
 from exo2micro.raster.base import Raster
 from exo2micro.raster.checkpoint import CheckpointStore, Product
@@ -73,6 +78,7 @@ class StageRunner:
         self.steps = [FunctionStage(r, place) for place, r in enumerate(self.request.steps)]
         self.step_records: dict[tuple[int, str], Record] = {}
         self._stamps: Mapping[str, FileStamp] | None = None
+        self.memory_debug = False
 
     def sequence(self, numbers: Sequence[int]) -> list[Stage]:
         """Return the stages of these numbers, each followed by the extra stages after it."""
@@ -173,6 +179,7 @@ class StageRunner:
     def execute(self, stage: Stage) -> tuple[Record, ...]:
         """Run one stage and write its checkpoints; return their records, the main one first."""
         started = time.perf_counter()
+        reset_peak_memory()
         upstream = {n: record for n in self._reads(stage) if (record := self.main_record(n))}
         withheld = self._withheld_by(stage, upstream)
         if withheld is not None:
@@ -188,7 +195,20 @@ class StageRunner:
         records = self._write(stage, output, upstream, started)
         for record in records:
             self._remember(stage, record)
+        if self.memory_debug:
+            logger.warning("stage %d (%s): %s", stage.number, stage.title, memory_report())
         return records
+
+    def open(self, record: Record) -> Raster:
+        """Return a checkpoint as a raster; images that were removed to save disk are made again."""
+        if record.removed and not self.store.files(record.base, record.suffix):
+            stage = next(
+                (self.steps[place] for (place, _), r in self.step_records.items() if r is record),
+                self.stages[record.stage],
+            )
+            logger.info("stage %d: its images were removed and are made again", record.stage)
+            self.execute(stage)
+        return self.store.open(record)
 
     def _sources(self, stage: Stage) -> dict[str, Record | None]:
         """Return the records of all that a stage reads, by name; None for those not valid."""
@@ -213,10 +233,10 @@ class StageRunner:
     def _stage_inputs(self, stage: Stage, upstream: Mapping[int, Record]) -> StageInputs:
         sources = {key: self.source(stage, key) for key in stage.reads}
         rasters: dict[tuple[int, str], Raster] = {
-            key: self.store.open(record) for key, record in sources.items() if record is not None
+            key: self.open(record) for key, record in sources.items() if record is not None
         }
         matching = {
-            role: self.store.open(self.step_records[step.position, role])
+            role: self.open(self.step_records[step.position, role])
             for step in self.steps
             if step.feeds_matching_of(stage)
             for role in step.roles

@@ -163,6 +163,20 @@ class CheckpointStore:
         complete.write(self.paths.record(record.base, record.suffix))
         return complete
 
+    def remove_images(self, record: Record) -> list[Path]:
+        """Remove a checkpoint's images to save disk; its record says so and stays valid."""
+        removed = self.files(record.base, record.suffix)
+        replace(record, removed=True).write(self.paths.record(record.base, record.suffix))
+        for path in removed:
+            path.unlink()
+        return removed
+
+    def remove(self, record: Record) -> None:
+        """Remove a checkpoint, its record last: a file without a record would belong to nobody."""
+        for path in self.files(record.base, record.suffix):
+            path.unlink()
+        self.paths.record(record.base, record.suffix).unlink(missing_ok=True)
+
     def set_aside_foreign(self, base: str, suffix: str) -> list[Path]:
         """Move files away that bear a checkpoint's name but have no record."""
         if self.paths.record(base, suffix).exists():

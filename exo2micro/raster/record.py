@@ -98,12 +98,15 @@ class Record:
         Remarks in words.
     files : dict
         Stamps of the checkpoint's files by format; empty if the result was withheld.
+    removed : bool
+        Whether the files were removed on purpose, to save disk; the record stays valid, and the
+        files are made again where they are needed.
     software : dict
         Versions.
     written : str
         Clock time, ISO 8601.
     seconds, peak_memory_bytes : float, int
-        Cost of the stage.
+        Cost of the stage; the peak is that of the process during the stage.
     """
 
     sample: str
@@ -125,6 +128,7 @@ class Record:
     verdict: Verdict = field(default_factory=Verdict)
     messages: tuple[str, ...] = ()
     files: Mapping[str, FileStamp] = field(default_factory=dict)
+    removed: bool = False
     software: Mapping[str, str] = field(default_factory=dict)
     written: str = ""
     seconds: float = 0.0
