@@ -195,9 +195,11 @@ def _explain_raw(path: Path) -> Explanation:
 
 def _explain_diagnostic(path: Path, pair: PairPaths | None) -> Explanation:
     """Return the caption of a picture."""
+    from exo2micro.custom.run_code import enrol_stored
     from exo2micro.execution.comparison import PICTURE
     from exo2micro.plotting import DIAGNOSTICS
 
+    enrol_stored()
     stem = path.stem
     if stem.startswith(f"{PICTURE}_"):
         what = "the contact sheet of a comparison: the difference of each variant"

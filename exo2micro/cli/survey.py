@@ -32,7 +32,9 @@ def survey(
     choose it yourself, set the parameter channel.
     """
     from exo2micro import diagnose_raw_layout, survey_raw_channels
+    from exo2micro.custom.run_code import enrol_stored
 
+    enrol_stored()
     found = survey_raw_channels(raw_dir, samples or None, dyes or None)
     layout = diagnose_raw_layout(raw_dir)
     problems = [p for p in layout.problems if not samples or p.sample in samples]

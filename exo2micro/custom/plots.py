@@ -1,30 +1,32 @@
 """A function of the store as a diagnostic."""
 
 from abc import ABC
+from typing import TYPE_CHECKING, ClassVar
 
 from exo2micro.custom.function import CustomFunction
-from exo2micro.plotting.user import FunctionDiagnostic
+from exo2micro.plotting.base import Diagnostic, PairView
+from exo2micro.plotting.user import drawn_by
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-class StoredDiagnostic(FunctionDiagnostic, ABC):
+class StoredDiagnostic(Diagnostic, ABC):
     """A diagnostic whose code lies in the store; it is loaded when it is drawn.
 
-    Parameters
+    Attributes
     ----------
     function : CustomFunction
-        A function of the kind ``diagnostic``.
+        The function, of the kind ``diagnostic``.
+    full_resolution : bool
+        Whether it gets the images as they are, not overviews.
     """
 
-    def __init__(self, function: CustomFunction) -> None:
-        super().__init__(
-            lambda *images, **names: function.load()(*images, **names),
-            function.name,
-            function.caption,
-            full_resolution=bool(function.options.get("full_resolution", False)),
-            code_hash=function.sha256,
+    function: ClassVar[CustomFunction]
+    full_resolution: ClassVar[bool] = False
+
+    def draw(self, view: PairView) -> "Figure":
+        """Return what the function draws."""
+        return drawn_by(
+            self.function.load(), self.function.name, view, full_resolution=self.full_resolution
         )
-
-
-def diagnostic_of(function: CustomFunction) -> StoredDiagnostic:
-    """Return a function of the store as a diagnostic."""
-    return StoredDiagnostic(function)

@@ -15,7 +15,6 @@ from exo2micro.custom.step import (
 
 if TYPE_CHECKING:
     from exo2micro.custom.manager import CustomFunctionManager
-    from exo2micro.plotting.base import Diagnostic
 
 PLUGIN_KINDS = ("diagnostic", "scale_estimator", "reader")
 """Kinds of functions that take part in every run; those on images do where they are added."""
@@ -40,14 +39,8 @@ class CustomCode:
         """Return the functions of one kind."""
         return tuple(function for function in self.functions if function.kind == kind)
 
-    def diagnostics(self) -> "list[Diagnostic]":
-        """Return the functions that are plots, as diagnostics."""
-        from exo2micro.custom.plots import diagnostic_of
-
-        return [diagnostic_of(function) for function in self.of_kind("diagnostic")]
-
     def enrol(self) -> None:
-        """Make the scale estimators and the readers known in this process."""
+        """Make the plots, scale estimators and readers known in this process."""
         from exo2micro.custom.enrolment import enrol
 
         enrol(self.functions)
@@ -76,6 +69,11 @@ class CustomCode:
         active = {cls.name for cls in active_estimators(params)}
         scales = {f.name: f.sha256 for f in self.of_kind("scale_estimator") if f.name in active}
         return readers | scales
+
+
+def enrol_stored() -> None:
+    """Make the plots, scale estimators and readers of the store known in this process."""
+    collect().enrol()
 
 
 def collect(

@@ -1,6 +1,8 @@
 """An extra stage: a custom function on the images of the stage that it follows."""
 
 from abc import ABC
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from exo2micro.raster.checkpoint import Product
 from exo2micro.raster.stream import RasterSource
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.stages.frames import CanvasValidity, post_window
-from exo2micro.verdict import Verdict
+from exo2micro.verdict import Level, Verdict
 
 MATCHING_STAGE = 2
 """A step after this stage changes what stage 3 matches, not what it resamples."""
@@ -126,6 +128,17 @@ class FunctionStage(Stage, ABC):
         if self.number == 1 or aligned.transform is None:
             return None
         return CanvasValidity(aligned.facts, Transform.from_dict(aligned.transform))
+
+
+def doubted(output: StageOutput, doubts: Sequence[Verdict]) -> StageOutput:
+    """Return a result with what extra stages do to the trust in it, its significance labelled."""
+    verdict = Verdict.worst([output.verdict, *doubts])
+    if any(doubt.level is not Level.PASS for doubt in doubts):
+        planes = [plane for product in output.products for plane in product.planes]
+        for plane in planes:
+            if plane.name == "SNR":
+                plane.header["SNRCAL"] = (False, "extra stages altered the noise")
+    return replace(output, verdict=verdict)
 
 
 class Masked(Raster):

@@ -18,9 +18,8 @@ _DRAWN_FROM = (3, 4)
 def gallery_of(runner: StageRunner, own: Sequence[Diagnostic]) -> Gallery:
     """Return the gallery of a pair: all diagnostics of the package, of plugins and of the user."""
     known = [DIAGNOSTICS[name]() for name in sorted(DIAGNOSTICS)]
-    custom = runner.custom.diagnostics()
     suffix = runner.request.final_suffix()
-    return Gallery(runner.store.paths, suffix, [*known, *custom, *own], runner.main_records())
+    return Gallery(runner.store.paths, suffix, [*known, *own], runner.main_records())
 
 
 def draw_stale(

@@ -214,7 +214,8 @@ def _file_problem(stage: Stage, record: Record, store: CheckpointStore, request:
     if not record.files:
         if not (stage.withheld_on_fail and record.verdict.level is Level.FAIL):
             return "missing"
-        return _kept_problem(record, store) if request.keep_failed else ""
+        kept = request.keep_failed and not isinstance(stage, FunctionStage)
+        return _kept_problem(record, store) if kept else ""
     problems = {
         kind: stamp.problem(store.paths.image(kind, record.base, record.suffix), deep=request.deep)
         for kind, stamp in record.files.items()

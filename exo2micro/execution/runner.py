@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from exo2micro._version import __version__
 from exo2micro.custom.run_code import CustomCode
-from exo2micro.custom.stage import FunctionStage
+from exo2micro.custom.stage import FunctionStage, doubted
 from exo2micro.custom.step import FIRST_DIFFERENCE_STAGE
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
@@ -188,8 +188,7 @@ class StageRunner:
             with single_threaded_blas():
                 output = stage.process(self._stage_inputs(stage, upstream))
         if (stage.number or 0) >= FIRST_DIFFERENCE_STAGE:
-            verdict = Verdict.worst([output.verdict, *self.doubts()])
-            output = replace(output, verdict=verdict)
+            output = doubted(output, self.doubts())
         for message in output.messages:
             logger.info("stage %d: %s", stage.number, message)
         records = self._write(stage, output, upstream, started)
@@ -253,7 +252,8 @@ class StageRunner:
 
     def _withheld_by(self, stage: Stage, upstream: Mapping[int, Record]) -> Record | None:
         """Return the upstream record whose FAIL makes this stage pointless, if any."""
-        if not stage.withheld_on_fail or self.request.keep_failed:
+        kept = self.request.keep_failed and not isinstance(stage, FunctionStage)
+        if not stage.withheld_on_fail or kept:
             return None
         return next((r for r in upstream.values() if r.verdict.level is Level.FAIL), None)
 

@@ -33,26 +33,13 @@ class FunctionDiagnostic(Diagnostic, ABC):
         Name of the picture's file.
     caption : str
         What it shows.
-    full_resolution : bool
-        Hand over the images as they are instead of overviews.
-    code_hash : str
-        Hash of the code; by default that of the function's source.
     """
 
-    def __init__(
-        self,
-        function: PlotFunction,
-        name: str,
-        caption: str,
-        *,
-        full_resolution: bool = False,
-        code_hash: str = "",
-    ) -> None:
+    def __init__(self, function: PlotFunction, name: str, caption: str) -> None:
         self.function = function
         # On the instance: the class serves many functions.
         vars(self).update(name=name, shows=caption)
-        self.full_resolution = full_resolution
-        self.code_hash = code_hash or _hash_of(function)
+        self.code_hash = _hash_of(function)
 
     def draw(self, view: PairView) -> Figure:
         """Return what the function draws.
@@ -62,15 +49,39 @@ class FunctionDiagnostic(Diagnostic, ABC):
         ParameterError
             If it returns something else than a figure.
         """
-        post, pre = whole_images(view) if self.full_resolution else user_overviews(view)
-        figure = self.function(post, pre, sample=view.sample, dye=view.dye)
-        if not isinstance(figure, Figure):
-            msg = (
-                f"the diagnostic function {self.name} must return a matplotlib Figure, got "
-                f"{type(figure).__name__}; end it with `return fig`"
-            )
-            raise ParameterError(msg)
-        return figure
+        return drawn_by(self.function, str(self.name), view)
+
+
+def drawn_by(
+    function: PlotFunction, name: str, view: PairView, *, full_resolution: bool = False
+) -> Figure:
+    """Return the figure that a user's function draws.
+
+    Parameters
+    ----------
+    function : callable
+        Takes post and pre as arrays, and the keywords ``sample`` and ``dye``.
+    name : str
+        Its name, for the message.
+    view : PairView
+        The pair.
+    full_resolution : bool
+        Hand over the images as they are instead of overviews.
+
+    Raises
+    ------
+    ParameterError
+        If it returns something else than a figure.
+    """
+    post, pre = whole_images(view) if full_resolution else user_overviews(view)
+    figure = function(post, pre, sample=view.sample, dye=view.dye)
+    if not isinstance(figure, Figure):
+        msg = (
+            f"the diagnostic function {name} must return a matplotlib Figure, got "
+            f"{type(figure).__name__}; end it with `return fig`"
+        )
+        raise ParameterError(msg)
+    return figure
 
 
 def user_overviews(view: PairView) -> tuple[FloatImage, FloatImage]:

@@ -9,6 +9,7 @@ from astropy.io import fits
 from small_pair import DYE, SAMPLE, SPEC, Project
 
 from exo2micro import SampleDye, run_batch
+from exo2micro.cli import main
 from exo2micro.custom import CustomFunctionManager
 from exo2micro.custom.step import FunctionStep
 from exo2micro.defaults import STAGE_NAMES
@@ -20,6 +21,7 @@ from exo2micro.errors import (
     UnknownFunctionError,
 )
 from exo2micro.suffix import params_from_suffix
+from exo2micro.synthetic import unrelated_pair, write_image
 
 DENOISE = '''
 @numpy(halo=lambda sigma: 4 * sigma + 1)
@@ -128,6 +130,8 @@ def test_where_noise_is_altered_the_verdict_is_check_and_the_header_says_so(afte
     plain = SampleDye(SAMPLE, DYE, **narrow.dirs()).run()
     assert plain["verdict"] == "PASS"
     assert "SNRCAL" not in fits.getheader(plain["difference"]["fits"])
+    with fits.open(result["difference"]["fits"]) as hdus:
+        assert hdus["SNR"].header["SNRCAL"] is False
 
 
 def test_names_bear_a_token_from_the_stage_on(after_3, place):
@@ -280,6 +284,17 @@ def test_after_4_it_has_a_checkpoint_of_its_own(place):
     assert (own_image(result)[plain == 0] == 0).all()
 
 
+def test_a_difference_that_is_withheld_withholds_what_follows(project, store):
+    (project.root / "exo2micro.toml").write_text("pad = 40\n")
+    post, _ = unrelated_pair(SPEC)
+    write_image(post, next((project.raw / SAMPLE).glob("*PostStain*.tif")), SPEC)
+    for options in ({}, {"keep_failed": True}, {}):
+        result = started(project, "denoise:after=4").run(**options)
+        assert result["verdict"] == "FAIL"
+        assert result["custom_stages"][0]["files"] == []
+    assert started(project, "denoise:after=4").plan()[-1].action == "withheld"
+
+
 def test_steps_follow_one_another(place):
     run = started(place, "denoise:sigma=1", "denoise:sigma=2")
     result = run.run(to_stage=3)
@@ -365,7 +380,7 @@ def broken_plot(post_im, pre_im, *, sample, dye, save_path=None):
 '''
 
 
-def test_a_plot_of_the_store_is_drawn_and_a_failing_one_costs_nothing(place, store):
+def test_a_plot_of_the_store_is_drawn_and_a_failing_one_costs_nothing(place, store, capsys):
     store.register_from_code(PLOTS)
     try:
         told = []
@@ -378,6 +393,8 @@ def test_a_plot_of_the_store_is_drawn_and_a_failing_one_costs_nothing(place, sto
         (row,) = (r for r in started(place).status().rows if r["title"] == "diagnostics")
         assert "brightness_pad40.png" in row["files"]
         assert "broken_plot" in row["reason"]
+        assert main(["explain", str(result["diagnostics"]["brightness"])]) == 0
+        assert "Brightness of post." in capsys.readouterr().out
     finally:
         store.remove_function("brightness")
         store.remove_function("broken_plot")
@@ -388,7 +405,7 @@ def test_plots_get_overviews_unless_they_ask_for_more(full):
     from matplotlib.figure import Figure
 
     from exo2micro.plotting.base import PairView
-    from exo2micro.plotting.user import FunctionDiagnostic
+    from exo2micro.plotting.user import drawn_by
     from exo2micro.raster.base import ArrayRaster
 
     shapes = []
@@ -400,10 +417,9 @@ def test_plots_get_overviews_unless_they_ask_for_more(full):
     image = ArrayRaster(np.zeros((3000, 2000), np.uint8))
     window = slice(100, 2900), slice(0, 2000)
     nothing = dict.fromkeys(("coarse", "before", "difference", "valid"), image)
-    view = PairView(
-        "s", "d", image, image, window=window, scales=(), records={}, params={}, **nothing
-    )
-    FunctionDiagnostic(note, "note", "", full_resolution=full).draw(view)
+    nothing |= {name: {} for name in ("records", "params")}
+    view = PairView("s", "d", image, image, window=window, scales=(), **nothing)
+    drawn_by(note, "note", view, full_resolution=full)
     ((post, pre),) = shapes
     assert post == pre
     assert (post == (2800, 2000)) is full
