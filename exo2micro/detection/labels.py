@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from exo2micro._typing import Image
 from exo2micro.detection.search import Found
 from exo2micro.raster.base import Raster
+from exo2micro.raster.mapping import release_pages
 
 
 class LabelStore(Raster):
@@ -38,6 +39,7 @@ class LabelStore(Raster):
         rows, cols = np.nonzero(own)
         numbers = found.footprints[own].astype(np.uint32) + np.uint32(self._count)
         self._map[rows + found.rows.start, cols + found.cols.start] = numbers
+        release_pages(self._map)
         self._count += found.columns["row"].size
 
     def sort(self, order: NDArray[np.intp]) -> None:
@@ -48,4 +50,5 @@ class LabelStore(Raster):
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window: 0, or the ``id`` of a table's row."""
         labels: Image = self._numbers[self._map[rows, cols]]
+        release_pages(self._map)
         return labels

@@ -25,6 +25,7 @@ from exo2micro.raster.fits_checksum import (
 )
 from exo2micro.raster.fits_table import TableSpec, encode_table
 from exo2micro.raster.fits_tiles import CompressedPlane, PlaneSpec
+from exo2micro.raster.mapping import release_pages
 from exo2micro.raster.stream import Band, pixels_of
 
 BLOCK = 2880
@@ -172,4 +173,6 @@ class FitsRaster(Raster):
 
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window in native byte order."""
-        return self._map[rows, cols].astype(self.dtype)
+        window = self._map[rows, cols].astype(self.dtype)
+        release_pages(self._map)
+        return window
