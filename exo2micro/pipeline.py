@@ -516,8 +516,10 @@ class SampleDye(CheckpointAccess, TakesStages):
         if any(runner.stages[row.number].reads_raw for row in to_run if row.position is None):
             pair = self._pair_once()
             shapes = pair.post.shape, pair.pre.shape
+            bits = 8 * max(pair.post.dtype.itemsize, pair.pre.dtype.itemsize)
         elif (padded := runner.main_record(1)) and any(row.position is not None for row in to_run):
             shapes = tuple(padded.facts["post_shape"]), tuple(padded.facts["pre_shape"])
+            bits = 8 * self._store.open(padded).dtype.itemsize
         else:
             return None
         larger = max(shapes[0][0], shapes[1][0]), max(shapes[0][1], shapes[1][1])
@@ -526,6 +528,8 @@ class SampleDye(CheckpointAccess, TakesStages):
             self.params,
             self.output_dir,
             self.checkpoint_format,
+            bits=bits,
+            threads=self.threads,
             custom_bytes=custom_bytes(runner, rows, larger),
         )
 

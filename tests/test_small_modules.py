@@ -73,6 +73,17 @@ def test_preflight_counts_the_border_and_more_differences(tmp_path):
     assert "memory: about" in padded.lines()[0]
 
 
+def test_preflight_knows_depth_and_threads(tmp_path):
+    def report(**more):
+        shape = (2000, 2000)
+        return preflight.preflight_check(shape, shape, DEFAULTS, tmp_path, **more)
+
+    assert report(bits=16).disk_bytes > 1.2 * report().disk_bytes
+    assert report(bits=8).memory_bytes < report(bits=12).memory_bytes < report(bits=64).memory_bytes
+    assert report(threads=8).memory_bytes > report(threads=2).memory_bytes
+    assert report(threads=1).memory_bytes == report(threads=2).memory_bytes
+
+
 def test_preflight_refuses_what_does_not_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "get_available_memory", lambda: 10**8)
     report = preflight.preflight_check((500, 600), (500, 600), DEFAULTS, tmp_path / "new" / "er")

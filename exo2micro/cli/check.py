@@ -132,8 +132,16 @@ def check_pair(pair: Any, *, deep: bool) -> PairCheck:  # noqa: ANN401
     try:
         post, pre = raw = load_image_pair(pair.sample, pair.dye, pair.raw_dir)
         shapes = post.shape, pre.shape
+        bits = 8 * max(post.dtype.itemsize, pre.dtype.itemsize)
         raw.close()
-        report = preflight_check(*shapes, pair.params, pair.output_dir, pair.checkpoint_format)
+        report = preflight_check(
+            *shapes,
+            pair.params,
+            pair.output_dir,
+            pair.checkpoint_format,
+            bits=bits,
+            threads=pair.threads,
+        )
         return PairCheck(pair.sample, pair.dye, report, pair.plan(deep=deep))
     except Exo2microError as error:
         return PairCheck(pair.sample, pair.dye, problem=str(error))

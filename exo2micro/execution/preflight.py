@@ -10,18 +10,24 @@ from typing import Any
 from exo2micro.errors import InsufficientDiskError, InsufficientMemoryError
 from exo2micro.execution.machine import available_memory_bytes
 
-# Chosen to lie above the figures of one 8-bit 6000 x 5000 pair in benchmarks/RESULTS.md (748 MB,
-# 16 s); other sizes are extrapolated.
-_BASE_BYTES = 330_000_000
-_BYTES_PER_CANVAS_PIXEL = 0.6
-_BYTES_PER_CANVAS_COLUMN = 40_000
+# Chosen to lie above measured peaks with two threads (see "Memory" in benchmarks/RESULTS.md): 8 and
+# 16 bit at 2000 x 2000, 8 bit at 30 000 x 25 000.
+_BASE_BYTES = {8: 620_000_000, 16: 690_000_000, 32: 740_000_000}
+_BYTES_PER_CANVAS_PIXEL = 0.35
+_BYTES_PER_CANVAS_COLUMN = 14_000
+_BYTES_PER_FURTHER_THREAD = 60_000_000
+_MEASURED_THREADS = 2
 _BASE_SECONDS = 4.0
 _SECONDS_PER_MEGAPIXEL = 0.6
 
-# Bytes on disk per pixel of the post-stain image, from the files of the same pair: two 8-bit padded
-# images, two aligned ones, one difference as FITS (its holes are whole disk blocks) and as TIFF.
-_DISK_BYTES_PER_PIXEL = {"tiff": 0.75 * 2 + 2.1 * 2, "fits": 2.8 + 5.7 * 2}
-_DIFFERENCE_BYTES_PER_PIXEL = 5.8 + 3.4
+# Bytes on disk by bit depth, from the files of the same pairs. TIFF: two padded images, the preview
+# of stage 2 and the aligned one; the difference. FITS: each row starts and ends within a disk block.
+_TIFF_BYTES_PER_PIXEL = {8: 4.2, 16: 8.4, 32: 16.0}
+_DIFFERENCE_TIFF_BYTES_PER_PIXEL = {8: 3.4, 16: 3.8, 32: 4.1}
+_FITS_BYTES_PER_PIXEL = {8: 3 * 1 + 4, 16: 3 * 4 + 4, 32: 3 * 4 + 4}
+_FITS_IMAGES = 4
+_DIFFERENCE_FITS_BYTES_PER_PIXEL = 6.7
+_FITS_BYTES_PER_ROW = 8192
 _DISK_RESERVE_BYTES = 200_000_000
 
 
@@ -77,20 +83,39 @@ class PreflightReport:
         }
 
 
-def estimate_pipeline_memory(canvas_shape: Sequence[int]) -> int:
-    """Return the expected peak memory in bytes for a canvas ``(ny, nx)``."""
+def estimate_pipeline_memory(
+    canvas_shape: Sequence[int], bits: int = 8, threads: int = _MEASURED_THREADS
+) -> int:
+    """Return the expected peak memory in bytes for a canvas ``(ny, nx)`` and a bit depth."""
     ny, nx = canvas_shape
-    return int(_BASE_BYTES + _BYTES_PER_CANVAS_PIXEL * ny * nx + _BYTES_PER_CANVAS_COLUMN * nx)
+    further = max(0, threads - _MEASURED_THREADS) * _BYTES_PER_FURTHER_THREAD
+    base = _BASE_BYTES[_known_depth(bits)]
+    return int(base + further + _BYTES_PER_CANVAS_PIXEL * ny * nx + _BYTES_PER_CANVAS_COLUMN * nx)
 
 
 def estimate_pipeline_output_size(
-    post_shape: Sequence[int], checkpoint_format: str = "tiff", differences: int = 1
+    post_shape: Sequence[int],
+    checkpoint_format: str = "tiff",
+    differences: int = 1,
+    bits: int = 8,
 ) -> int:
     """Return the expected bytes on disk; the border of the canvas costs nothing."""
-    formats = ("tiff", "fits") if checkpoint_format == "both" else (checkpoint_format,)
-    per_pixel = sum(_DISK_BYTES_PER_PIXEL[f] for f in formats)
-    per_pixel += _DIFFERENCE_BYTES_PER_PIXEL * differences
-    return int(post_shape[0] * post_shape[1] * per_pixel)
+    depth = _known_depth(bits)
+    per_pixel = (
+        _DIFFERENCE_FITS_BYTES_PER_PIXEL + _DIFFERENCE_TIFF_BYTES_PER_PIXEL[depth]
+    ) * differences
+    per_row = _FITS_BYTES_PER_ROW * differences
+    if checkpoint_format in ("tiff", "both"):
+        per_pixel += _TIFF_BYTES_PER_PIXEL[depth]
+    if checkpoint_format in ("fits", "both"):
+        per_pixel += _FITS_BYTES_PER_PIXEL[depth]
+        per_row += _FITS_BYTES_PER_ROW * _FITS_IMAGES
+    return int(post_shape[0] * (post_shape[1] * per_pixel + per_row))
+
+
+def _known_depth(bits: int) -> int:
+    """Return the smallest bit depth with figures that holds `bits`."""
+    return next((depth for depth in _BASE_BYTES if bits <= depth), max(_BASE_BYTES))
 
 
 def get_available_memory() -> int:
@@ -105,6 +130,8 @@ def preflight_check(
     output_dir: str | os.PathLike[str] = "processed",
     checkpoint_format: str = "tiff",
     *,
+    bits: int = 8,
+    threads: int = _MEASURED_THREADS,
     custom_bytes: int = 0,
 ) -> PreflightReport:
     """Compare what a run needs with what there is.
@@ -119,6 +146,10 @@ def preflight_check(
         Where the results go.
     checkpoint_format : str
         ``tiff``, ``fits`` or ``both``.
+    bits : int
+        Bits per pixel and channel of the raw images, the larger of both.
+    threads : int
+        Threads of the run.
     custom_bytes : int
         Memory for extra stages and for plots at full resolution.
     """
@@ -127,8 +158,8 @@ def preflight_check(
     from exo2micro.subtraction.scale import active_estimators
 
     differences = len(active_estimators(params))
-    memory = estimate_pipeline_memory(canvas) + custom_bytes
-    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences)
+    memory = estimate_pipeline_memory(canvas, bits, threads) + custom_bytes
+    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences, bits)
     free_memory = get_available_memory()
     free_disk = shutil.disk_usage(existing_folder(Path(output_dir))).free
     problems = []

@@ -168,9 +168,11 @@ def pixels_of(plane: Plane) -> Image:
 
 def encode_tile(tile: Image) -> bytes:
     """Return one tile as TIFF stores it: whole `TILE` x `TILE` block, Deflate."""
-    block = np.zeros((TILE, TILE), tile.dtype)
-    block[: tile.shape[0], : tile.shape[1]] = tile
-    return bytes(imagecodecs.deflate_encode(block.tobytes(), _DEFLATE_LEVEL))
+    block = np.ascontiguousarray(tile)
+    if tile.shape != (TILE, TILE):
+        block = np.zeros((TILE, TILE), tile.dtype)
+        block[: tile.shape[0], : tile.shape[1]] = tile
+    return bytes(imagecodecs.deflate_encode(block.data, _DEFLATE_LEVEL))
 
 
 def _encode_tiles(data: Image) -> tuple[bytes, ...]:
