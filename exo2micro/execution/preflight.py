@@ -21,7 +21,7 @@ _BASE_SECONDS = 4.0
 _SECONDS_PER_MEGAPIXEL = 0.6
 
 # Bytes on disk by bit depth, from the files of the same pairs. TIFF: two padded images, the preview
-# of stage 2 and the aligned one; the difference. FITS: each row starts and ends within a disk block.
+# of stage 2 and the aligned one; the difference. FITS: rows start and end within a disk block.
 _TIFF_BYTES_PER_PIXEL = {8: 4.2, 16: 8.4, 32: 16.0}
 _DIFFERENCE_TIFF_BYTES_PER_PIXEL = {8: 3.4, 16: 3.8, 32: 4.1}
 _FITS_BYTES_PER_PIXEL = {8: 3 * 1 + 4, 16: 3 * 4 + 4, 32: 3 * 4 + 4}
