@@ -309,3 +309,21 @@ def test_each_template_runs(name):
 
 def test_the_default_template_is_for_numpy():
     assert memory.get_default_template() == memory.get_template_for_memory_type("numpy")
+
+
+@pytest.mark.parametrize("name", ["numpy", "jax"])
+def test_each_template_passes_validation_and_is_kept(name, manager):
+    source = memory.get_template_for_memory_type(name)
+    function = manager.add_function("my_function", source)
+    assert function.input_memory_type == name
+    assert manager.get("my_function").memory_type == name
+
+
+@pytest.mark.parametrize("name", ["torch", "tensorflow", "cupy", "pyclesperanto"])
+def test_other_templates_are_valid_but_for_the_framework(name):
+    from exo2micro.custom import validate_code
+
+    result = validate_code(memory.get_template_for_memory_type(name), strict=True)
+    missing = [e for e in result.errors if "which cannot be imported" not in str(e)]
+    assert missing == []
+    assert result.function_names == ("my_function",)
