@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from exo2micro._typing import FloatImage
 from exo2micro.parameter import Value
 from exo2micro.raster.base import Raster
 from exo2micro.raster.header import Card
 from exo2micro.subtraction.correction import FieldCorrection
 from exo2micro.subtraction.difference import QualitySources
-from exo2micro.subtraction.field import RatioField
 from exo2micro.subtraction.matching import PsfMatch, match_psf
 from exo2micro.subtraction.sampling import PairSample, sample_pairs
 
@@ -78,9 +79,15 @@ class ComparablePair:
         return factor
 
     def metrics(self) -> dict[str, Any]:
-        """Return matching and field as JSON values for the record."""
-        field = self.sample.field
+        """Return matching, tiles and field as JSON values for the record."""
+        field, tiles = self.sample.field, self.sample.tiles
         return {
+            "tile_scales": {
+                "x": tiles.x.round(1).tolist(),
+                "y": tiles.y.round(1).tolist(),
+                "ratio": np.exp(tiles.log_ratio).round(6).tolist(),
+                "error": tiles.error.round(6).tolist(),
+            },
             "psf_match": None if self.match is None else self.match.to_dict(),
             "scale_field": None
             if field.is_flat
@@ -132,9 +139,3 @@ def make_comparable(
     correction = FieldCorrection(sample.field, sample.pedestal.pre)
     corrected = replace(sample, is_corrected=True)
     return ComparablePair(match, post, pre, corrected, quality, correction)
-
-
-def field_of(metrics: Mapping[str, Any]) -> RatioField | None:
-    """Return the smooth ratio that a record of stage 4 tells of, None where there is none."""
-    described = metrics.get("scale_field")
-    return None if described is None else RatioField.from_dict(described)

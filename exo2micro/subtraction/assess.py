@@ -44,7 +44,7 @@ SYSTEMATIC_COVERAGE: Final = 0.0004
 SYSTEMATIC_FIELD: Final = 0.02
 """Error per variation of the ratio: which parts of the sample are counted moves the median."""
 
-SYSTEMATIC_SKEW: Final = 0.15
+SYSTEMATIC_SKEW: Final = 0.3
 """Error per distance of the field's mean from its median: of a plateau with a spot in it, the
 smooth surface follows the edges only so far."""
 

@@ -113,12 +113,9 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         raise ScaleError(msg)
     area = area_points(stack, around)
 
-    def smooth(blocks: Blocks, line: LineFit, start: RatioField) -> RatioField:
-        found = fit_field(blocks, line, start)
-        return found.scaled(1.0 / float(np.median(found.at(area.x, area.y))))
-
     line = fit_line(every, _first_line(every, around), np.ones(len(every)), around)
-    field = smooth(every, line, RatioField.flat(Frame.around(stack.origin, PATCH_PX)))
+    flat = RatioField.flat(Frame.around(stack.origin, PATCH_PX))
+    field = smooth_ratio(every, line, flat, area)
     levels = _level_index(around)
     clean_blocks, fraction = every, 1.0
     for _ in range(ITERATIONS):
@@ -130,8 +127,14 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         core = sample & stack.core
         fraction = float((clean & core).sum() / max(1, core.sum()))
         line = fit_line(blocks, line, field.at(blocks.x, blocks.y), around)
-        field = smooth(blocks, line, field)
+        field = smooth_ratio(blocks, line, field, area)
     return Background(clean_blocks, every, line, field, area, fraction)
+
+
+def smooth_ratio(blocks: Blocks, line: LineFit, start: RatioField, area: Area) -> RatioField:
+    """Return the smooth ratio whose median over the area is 1; see `fit_field`."""
+    found = fit_field(blocks, line, start)
+    return found.scaled(1.0 / float(np.median(found.at(area.x, area.y))))
 
 
 def _first_line(every: Blocks, around: Surroundings) -> LineFit:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.regression import LineFit
-from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector, tukey_weights
+from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector
 from exo2micro.subtraction.tiles import tile_scales
 
 CELLS: Final = 8
@@ -46,8 +46,9 @@ PERMUTATION_SEED: Final = 18
 
 ROBUST_PASSES: Final = 3
 
-LEAST_WEIGHT: Final = 1e-3
-"""Weight that a tile keeps however far out it lies, so that every tile can be left out."""
+HUBER_CUT: Final = 2.0
+"""Residual in standard errors from which a tile's weight falls (Huber). It never vanishes: where
+the ratio is steep, tiles thrown out at first would never come back."""
 
 LEAST_KEPT: Final = 1e-3
 """Smallest part of a tile's own weight in its residual; guards a division."""
@@ -177,8 +178,8 @@ def fit_field(blocks: Blocks, line: LineFit, start: RatioField) -> RatioField:
         smoother = _Smoother(design, robust / tiles.error**2)
         best = int(np.argmin(smoother.left_out(values[:, None])[:, 0]))
         rest = (values - smoother.fitted(values, best)) / tiles.error
-        spread = float(MAD_TO_SIGMA * np.median(np.abs(rest - np.median(rest))))
-        robust = np.maximum(tukey_weights(rest / max(spread, 1e-9)), LEAST_WEIGHT)
+        spread = max(1.0, float(MAD_TO_SIGMA * np.median(np.abs(rest - np.median(rest)))))
+        robust = np.minimum(1.0, HUBER_CUT * spread / np.maximum(np.abs(rest), 1e-9))
     if not _beats_chance(smoother, values):
         return RatioField.flat(frame)
     solution = smoother.solution(values, best).reshape(SIDE, SIDE)

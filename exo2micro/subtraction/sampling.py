@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro.raster.base import Raster
-from exo2micro.subtraction.background import Area, Background, find_background
+from exo2micro.subtraction.background import Area, Background, find_background, smooth_ratio
 from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.dark import find_surroundings
 from exo2micro.subtraction.difference import QualitySources, WindowMask
@@ -151,15 +151,14 @@ def sample_pairs(
     stack = read_patches(post, pre, quality, threads=threads)
     around = find_surroundings(stack)
     background = find_background(stack, around)
-    pedestal = decide_pedestal(background, around)
-    tiles = _tiles(background, pedestal)
+    pedestal, field, tiles = _settle(background, decide_pedestal(background, around))
     saturated = stack.n_saturated / max(1, stack.n_overlap)
     correlation = _correlation(background.clean)
     return PairSample(
         background.clean,
         background.every,
         pedestal,
-        background.field,
+        field,
         background.area,
         tiles,
         background.line.scale,
@@ -172,11 +171,31 @@ def sample_pairs(
     )
 
 
-def _tiles(background: Background, pedestal: Pedestal) -> TileScales:
-    line = LineFit(background.line.scale, pedestal.post, pedestal.pre)
-    return tile_scales(
-        background.clean, line, background.field.at(background.clean.x, background.clean.y)
-    )
+def _settle(background: Background, decided: Pedestal) -> tuple[Pedestal, RatioField, TileScales]:
+    """Return pedestal, field and tiles that go together.
+
+    Which light is pedestal decides how the ratio of dim tiles compares with that of bright ones.
+    Where the ratio varies, so does the stray light of the dark surroundings, which then look like
+    a pedestal: there the surface through the tiles says whether to believe it.
+    """
+    choices = [decided]
+    if decided.source != "none" and not background.field.is_flat:
+        choices.append(Pedestal(0.0, 0.0, decided.error, "none"))
+    clean, found = background.clean, []
+    for pedestal in choices:
+        line = LineFit(background.line.scale, pedestal.post, pedestal.pre)
+        field = smooth_ratio(clean, line, background.field, background.area)
+        tiles = tile_scales(clean, line, field.at(clean.x, clean.y))
+        found.append((pedestal, field, tiles))
+    return min(found, key=_misfit)
+
+
+def _misfit(found: tuple[Pedestal, RatioField, TileScales]) -> float:
+    """Return chi-squared of the tiles about the surface; no tile counts for more than 4 sigma."""
+    _, field, tiles = found
+    rest = tiles.log_ratio - np.log(field.at(tiles.x, tiles.y))
+    scaled = np.clip((rest - np.median(rest)) / tiles.error, -4.0, 4.0) if len(rest) else rest
+    return float(np.sum(np.square(scaled)))
 
 
 def _correlation(blocks: Blocks) -> float:

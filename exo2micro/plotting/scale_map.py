@@ -1,0 +1,179 @@
+"""Where the brightness ratio differs from the scale, tile by tile, and the surface through it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from exo2micro.plotting.base import Diagnostic, PairView
+from exo2micro.plotting.figure import WIDTH_IN, finish, new_figure, say, style
+from exo2micro.subtraction.field import RatioField
+
+COLOURS: Final = "RdBu_r"
+SMALLEST_RANGE: Final = 2.0
+"""Per cent at the ends of the colour scale at least: less is no reason to worry."""
+
+GRID: Final = 64
+"""Points per side of the surface's picture."""
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TileRatios:
+    """Ratio of every tile relative to the scale.
+
+    Attributes
+    ----------
+    x, y : numpy.ndarray
+        Middle of the tiles on the canvas, px, shape ``(n,)``.
+    ratio, error : numpy.ndarray
+        Relative ratio (1: the scale) and its standard error.
+    """
+
+    x: Values
+    y: Values
+    ratio: Values
+    error: Values
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> "TileRatios":
+        """Return the tiles that a record of stage 4 tells of."""
+        return cls(*(np.asarray(described[key], float) for key in ("x", "y", "ratio", "error")))
+
+
+def plot_scale_map(
+    tiles: TileRatios,
+    field: RatioField | None = None,
+    *,
+    is_applied: bool = False,
+    sample: str = "",
+    dye: str = "",
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Plot the ratio of every tile, relative to the scale, and what the smooth surface leaves.
+
+    Parameters
+    ----------
+    tiles : TileRatios
+        What was measured.
+    field : RatioField, optional
+        The surface through it; None where the ratio does not vary significantly.
+    is_applied : bool
+        Whether the difference follows the surface.
+    sample, dye : str
+        For the title.
+    save_path : str or Path, optional
+        Where to save the figure (PNG, SVG, PDF).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Left: the tiles as dots on the surface; right: what the surface leaves of them.
+    """
+    with style():
+        figure = new_figure(
+            "ratio of each tile to the scale", sample=sample, dye=dye, height_in=0.48 * WIDTH_IN
+        )
+        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+        if not len(tiles.x):
+            say(left, "no tile with a ratio")
+            say(right, "")
+            return finish(figure, save_path)
+        measured = 100.0 * (tiles.ratio - 1.0)
+        smooth = np.ones(len(tiles.x)) if field is None else field.at(tiles.x, tiles.y)
+        rest = 100.0 * (tiles.ratio / smooth - 1.0)
+        limit = max(SMALLEST_RANGE, float(np.quantile(np.abs(measured), 0.98)))
+        if field is not None:
+            _draw_surface(left, field, tiles, limit)
+        dots = _draw_tiles(left, tiles, measured, limit)
+        _draw_tiles(right, tiles, rest, limit)
+        left.set_title(_measured_title(field, measured, is_applied=is_applied), loc="left")
+        error = 100.0 * float(np.median(tiles.error))
+        right.set_title(
+            f"left: {np.std(rest):.2f} %, error of a tile {error:.2f} %",
+            loc="left",
+        )
+        figure.colorbar(dots, ax=[left, right], label="ratio / scale \N{MINUS SIGN} 1 (%)")
+        return finish(figure, save_path)
+
+
+def _measured_title(field: RatioField | None, measured: Values, *, is_applied: bool) -> str:
+    low, high = np.quantile(measured, [0.025, 0.975])
+    size = f"\N{PLUS-MINUS SIGN}{(high - low) / 2:.1f} %"
+    if field is None:
+        return f"tiles: {size}, no smooth variation"
+    followed = "followed by the difference" if is_applied else "not corrected"
+    return f"tiles and surface: {size}, {followed}"
+
+
+def _draw_surface(axes: Axes, field: RatioField, tiles: TileRatios, limit: float) -> None:
+    ends = [(float(v.min()), float(v.max())) for v in (tiles.x, tiles.y)]
+    x, y = (np.linspace(*end, GRID) for end in ends)
+    axes.imshow(
+        100.0 * (field.grid(y, x) - 1.0),
+        extent=(ends[0][0], ends[0][1], ends[1][1], ends[1][0]),
+        cmap=COLOURS,
+        vmin=-limit,
+        vmax=limit,
+        interpolation="bilinear",
+    )
+
+
+def _draw_tiles(axes: Axes, tiles: TileRatios, values: Values, limit: float) -> Any:  # noqa: ANN401
+    dots = axes.scatter(
+        tiles.x,
+        tiles.y,
+        c=values,
+        s=min(60.0, 6000.0 / len(values)),
+        cmap=COLOURS,
+        vmin=-limit,
+        vmax=limit,
+        edgecolors="0.35",
+        linewidths=0.4,
+    )
+    axes.set_aspect("equal")
+    if not axes.yaxis_inverted():
+        axes.invert_yaxis()
+    axes.set_xlabel("x (px)")
+    axes.set_ylabel("y (px)")
+    return dots
+
+
+class ScaleMap(Diagnostic):
+    """Where the brightness ratio differs from the scale."""
+
+    name = "scale_map"
+    shows = (
+        "Every dot is one tile of the background: red where post is brighter there than the scale "
+        "says, blue where it is dimmer. On the left the dots lie on the smooth surface through "
+        "them, if one is significant; on the right that surface is taken off."
+    )
+    good = "Pale dots without a pattern on the right, as faint as the error of a tile in the title."
+    bad = (
+        "A slope or a spot of one colour on the left: one scale leaves minerals on one side and "
+        "takes microbes on the other. Strong colours without a pattern on the right: minerals "
+        "that the stain changed, or a poor alignment."
+    )
+    action = (
+        "For a smooth pattern set scale_field to auto, which lets the scale follow the surface. "
+        "For strong single dots look at those places in the zoom pictures."
+    )
+
+    def draw(self, view: PairView) -> Figure:
+        """Draw the tiles of the record of stage 4."""
+        metrics = view.records[4].metrics if 4 in view.records else {}
+        empty: dict[str, list[float]] = {key: [] for key in ("x", "y", "ratio", "error")}
+        described = metrics.get("scale_field")
+        return plot_scale_map(
+            TileRatios.from_dict(metrics.get("tile_scales") or empty),
+            RatioField.from_dict(described) if described else None,
+            is_applied=bool(described and described["is_applied"]),
+            sample=view.sample,
+            dye=view.dye,
+        )

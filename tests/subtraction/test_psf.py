@@ -1,0 +1,142 @@
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from subtraction_pairs import aligned_pair
+
+from exo2micro.raster.base import ArrayRaster
+from exo2micro.stages.comparable import make_comparable
+from exo2micro.subtraction.difference import QualitySources
+from exo2micro.subtraction.matching import ConvolvedRaster, gaussian_kernel, match_psf
+from exo2micro.subtraction.psf import SharpnessGap, is_significant
+from exo2micro.subtraction.scale import estimate_scales
+from exo2micro.verdict import Level
+
+RNG = np.random.default_rng(4)
+
+
+@cache
+def pair(**changes):
+    return aligned_pair(**changes)
+
+
+def quality_of(made):
+    return QualitySources(valid=made.valid, saturation_pre=made.saturation_pre)
+
+
+def comparable(made, **changes):
+    params = {"psf_match": "auto", "scale_field": "off", **changes}
+    return make_comparable(made.post, made.pre, quality_of(made), params, threads=1)
+
+
+def leftover(found, scale, truth_mask):
+    """Return the standard deviation of the difference on clean pixels beside strong edges."""
+    post, pre = found.post.read_all().astype(float), found.pre.read_all().astype(float)
+    edges = ndimage.gaussian_gradient_magnitude(pre, 1.5)
+    steep = truth_mask & (edges > np.quantile(edges[truth_mask], 0.9))
+    return float(np.std((post - scale * pre)[steep]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "role"),
+    [
+        ({"psf_px": 1.2, "post_psf_px": 1.8}, "pre"),
+        ({"psf_px": 1.2, "post_psf_px": 1.8, "bits": 16}, "pre"),
+        ({"psf_px": 1.8, "post_psf_px": 1.2}, "post"),
+    ],
+    ids=str,
+)
+def test_other_focus_is_measured_within_its_error_and_matched(changes, role):
+    match = match_psf(pair(**changes).post, pair(**changes).pre, quality_of(pair(**changes)))
+    truth = changes["post_psf_px"] ** 2 - changes["psf_px"] ** 2
+    assert match.role == role
+    assert abs(match.gap.difference - truth) < 3 * match.gap.error
+    assert match.gap.error < 0.5
+    assert match.sigma_px == pytest.approx(np.sqrt(abs(truth)), abs=3 * match.sigma_error_px)
+    assert f"{role} was convolved" in match.message
+    assert ("microbes are blurred" in match.message) == (role == "post")
+
+
+@pytest.mark.parametrize("seed", [5, 6, 7, 8])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_equally_sharp_pairs_are_left_alone(seed, bits):
+    made = pair(seed=seed, bits=bits)
+    match = match_psf(made.post, made.pre, quality_of(made))
+    assert match.role == "none"
+    assert match.post is made.post
+    assert match.pre is made.pre
+    assert match.message == ""
+    assert match.noise_factor == 1.0
+
+
+def test_rings_around_grains_are_gone_after_matching():
+    made = pair(psf_px=1.2, post_psf_px=2.0, bits=16, coverage=0.0)
+    inside = ndimage.binary_erosion(made.valid.read_all(), iterations=12)
+    raw, matched = comparable(made, psf_match="off"), comparable(made)
+    assert leftover(matched, made.scale, inside) < 0.5 * leftover(raw, made.scale, inside)
+
+
+def test_the_scale_is_right_after_matching_and_doubted_without():
+    made = pair(psf_px=1.2, post_psf_px=2.4)
+    matched = estimate_scales(comparable(made).sample, {})[""]
+    assert matched.scale == pytest.approx(made.scale, rel=0.004)
+    assert matched.verdict.level is Level.PASS
+    plain = estimate_scales(comparable(made, psf_match="off").sample, {})[""]
+    assert plain.interval[0] < made.scale < plain.interval[1]
+    assert plain.verdict.level is Level.CHECK
+    assert "post is less sharp" in plain.verdict.reason
+    assert "psf_match=auto" in plain.verdict.reason
+
+
+def test_record_and_header_tell_of_the_match():
+    found = comparable(pair(psf_px=1.2, post_psf_px=1.8))
+    described = found.metrics()["psf_match"]
+    assert described["role"] == "pre"
+    assert 0 < described["sigma_error_px"] < 0.3
+    assert 0 < described["noise_factor"] < 0.3
+    assert found.cards()["PSFROLE"][0] == "pre"
+    assert found.cards()["PSFSIGMA"][0] == described["sigma_px"]
+    ones = found.resampling(lambda rows, cols: np.ones((3, 4), np.float32))
+    assert ones(slice(0, 3), slice(0, 4)) == pytest.approx(described["noise_factor"], rel=1e-5)
+    assert "PSFROLE" not in comparable(pair()).cards()
+
+
+@pytest.mark.parametrize("sigma", [0.65, 1.0, 2.3])
+def test_the_kernel_has_the_width_it_says(sigma):
+    kernel = gaussian_kernel(sigma)
+    at = np.arange(len(kernel)) - len(kernel) // 2
+    assert kernel.sum() == pytest.approx(1.0)
+    assert np.sum(kernel * at**2) == pytest.approx(sigma**2, rel=0.01)
+
+
+def test_convolution_keeps_brightness_at_the_edge_of_the_data_and_saturated_pixels():
+    image = np.full((80, 90), 100.0, np.float32)
+    image[40, 50] = 255.0
+    valid = np.zeros(image.shape, bool)
+    valid[10:70, 15:80] = True
+    image[~valid] = np.nan
+    found = ConvolvedRaster(ArrayRaster(image), 1.5, ArrayRaster(valid), 255.0)
+    whole = found.read_all()
+    assert np.all(whole[~valid] == 0.0)
+    assert whole[40, 50] == 255.0
+    far = valid.copy()
+    far[30:50, 40:60] = False
+    np.testing.assert_allclose(whole[far], 100.0, rtol=1e-5)
+
+
+def test_convolution_does_not_depend_on_the_window():
+    image = RNG.integers(0, 200, (120, 130)).astype(np.uint8)
+    found = ConvolvedRaster(ArrayRaster(image), 1.1, None, None)
+    whole = found.read_all()
+    for rows, cols in ((slice(0, 33), slice(0, 130)), (slice(57, 101), slice(20, 71))):
+        np.testing.assert_allclose(found.read(rows, cols), whole[rows, cols], rtol=1e-5)
+
+
+def test_without_texture_nothing_is_measured_or_matched():
+    flat = np.full((300, 300), 80, np.uint8)
+    noisy = [ArrayRaster((flat + RNG.normal(0, 2, flat.shape)).astype(np.uint8)) for _ in range(2)]
+    match = match_psf(noisy[0], noisy[1], QualitySources())
+    assert match.role == "none"
+    assert not is_significant(SharpnessGap())
+    assert SharpnessGap().error == np.inf
