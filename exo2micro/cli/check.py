@@ -101,10 +101,12 @@ def check(
     Without SAMPLE and DYE all pairs are checked. Nothing is written.
     """
     from exo2micro import SampleDye, diagnose_raw_layout
+    from exo2micro.custom.run_code import enrol_stored
 
     if sample is not None and dye is None:
         msg = "give SAMPLE and DYE, or neither to check all pairs"
         raise click.UsageError(msg)
+    enrol_stored()
     layout = diagnose_raw_layout(raw_dir)
     tasks = list(layout.tasks) if sample is None or dye is None else [(sample, dye)]
     pairs = (
