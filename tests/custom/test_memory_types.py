@@ -270,6 +270,27 @@ def test_pyclesperanto_by_a_stand_in(stand_in):
     np.testing.assert_array_equal(function(IMAGE), IMAGE * 2)
 
 
+def test_torch_by_a_stand_in(stand_in):
+    torch = stand_in("torch")
+    placed = []
+
+    def tensor(values, device=None):
+        placed.append(device)
+        if device == "cuda:7":
+            message = "no such device"
+            raise RuntimeError(message)
+        return torch.Array(values)
+
+    torch.tensor = tensor
+    torch.Array.detach = torch.Array.cpu = lambda self: self
+    torch.Array.numpy = lambda self: self.values
+    function = memory.torch(output_type="numpy")(lambda image: image * 2)
+    np.testing.assert_array_equal(function(IMAGE, device="cpu"), IMAGE * 2)
+    assert placed == ["cpu"]
+    with pytest.raises(MemoryTypeError, match="torch cannot use the device 'cuda:7': no such"):
+        function(IMAGE, device="cuda:7")
+
+
 def test_two_frameworks_hand_over_by_dlpack(stand_in):
     cupy = stand_in("cupy")
     cupy.from_dlpack = lambda array: cupy.Array(np.asarray(array))
