@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.regression import LineFit
 from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector
-from exo2micro.subtraction.tiles import tile_scales
+from exo2micro.subtraction.tiles import TileScales, tile_scales
 
 CELLS: Final = 8
 """Cells of the net per side: a spot an eighth of the canvas wide can be followed."""
@@ -187,6 +187,12 @@ def fit_field(blocks: Blocks, line: LineFit, start: RatioField) -> RatioField:
     left_out = MAD_TO_SIGMA * float(np.median(np.abs(smoother.left_out_residuals(values, best))))
     predicted = float(np.sqrt(max(0.0, left_out**2 - noise**2)))
     return RatioField(frame, solution, float(PENALTIES[best]), predicted)
+
+
+def left_out_misfit(tiles: TileScales, frame: Frame) -> float:
+    """Return chi-squared of tiles about the best surface through all others."""
+    smoother = _Smoother(frame.design(tiles.x, tiles.y), tiles.error**-2.0)
+    return float(smoother.left_out(tiles.log_ratio[:, None]).min())
 
 
 class _Smoother:

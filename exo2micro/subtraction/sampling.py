@@ -11,7 +11,7 @@ from exo2micro.subtraction.background import Area, Background, find_background, 
 from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.dark import find_surroundings
 from exo2micro.subtraction.difference import QualitySources, WindowMask
-from exo2micro.subtraction.field import RatioField
+from exo2micro.subtraction.field import RatioField, left_out_misfit
 from exo2micro.subtraction.patches import read_patches
 from exo2micro.subtraction.pedestal import Pedestal, decide_pedestal
 from exo2micro.subtraction.psf import SharpnessGap, measure_sharpness
@@ -176,7 +176,7 @@ def _settle(background: Background, decided: Pedestal) -> tuple[Pedestal, RatioF
 
     Which light is pedestal decides how the ratio of dim tiles compares with that of bright ones.
     Where the ratio varies, so does the stray light of the dark surroundings, which then look like
-    a pedestal: there the surface through the tiles says whether to believe it.
+    a pedestal: there tiles left out of the surface say whether to believe it.
     """
     choices = [decided]
     if decided.source != "none" and not background.field.is_flat:
@@ -187,15 +187,9 @@ def _settle(background: Background, decided: Pedestal) -> tuple[Pedestal, RatioF
         field = smooth_ratio(clean, line, background.field, background.area)
         tiles = tile_scales(clean, line, field.at(clean.x, clean.y))
         found.append((pedestal, field, tiles))
-    return min(found, key=_misfit)
-
-
-def _misfit(found: tuple[Pedestal, RatioField, TileScales]) -> float:
-    """Return chi-squared of the tiles about the surface; no tile counts for more than 4 sigma."""
-    _, field, tiles = found
-    rest = tiles.log_ratio - np.log(field.at(tiles.x, tiles.y))
-    scaled = np.clip((rest - np.median(rest)) / tiles.error, -4.0, 4.0) if len(rest) else rest
-    return float(np.sum(np.square(scaled)))
+    if len(found) == 1:
+        return found[0]
+    return min(found, key=lambda one: left_out_misfit(one[2], background.field.frame))
 
 
 def _correlation(blocks: Blocks) -> float:
