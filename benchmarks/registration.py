@@ -1,193 +1,230 @@
 """Measure the registration on synthetic pairs with exact truth.
 
-Run ``python benchmarks/registration.py --help``. The table is Markdown, for ``RESULTS.md``.
+    python benchmarks/registration.py --output figures.jsonl
+    python benchmarks/registration.py --main --output main.jsonl
+    python benchmarks/registration.py --interpolation
+
+Every pair is one JSON line in ``--output``; pairs that are there already are not measured again, so
+that a run that was stopped goes on where it was. The tables are Markdown, for ``RESULTS.md``.
 """
 
 import argparse
+import json
 import platform
+import resource
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from interpolation import table as interpolation_table
+from registration_cases import cases, main_cases, placed, rasters_on_disk, true_error
 
-from exo2micro.alignment.functions import Alignment, align
+from exo2micro.alignment.certificate import Certificate
+from exo2micro.alignment.coarse import CoarseSettings, coarse_align_overviews
+from exo2micro.alignment.functions import as_doubt
+from exo2micro.alignment.interior import InteriorSettings, refine_interior_overviews
+from exo2micro.alignment.overview import make_overviews
 from exo2micro.raster import ArrayRaster, Raster
 from exo2micro.synthetic import PairSpec, make_pair, unrelated_pair
 from exo2micro.synthetic.truth import Truth
-from exo2micro.verdict import Level
+from exo2micro.verdict import Verdict
 
-# Magnifications, rotations and shifts (as parts of the image) that the seeds run through.
-SEED_SHIFTS = ((0.01, -0.008), (-0.02, 0.015), (0.005, 0.02))
-
-
-def cases(shape: tuple[int, int]) -> dict[str, PairSpec]:
-    """Return the named cases for one image shape."""
-    ny, nx = shape
-    usual = PairSpec(shape=shape, rotation_deg=3.2, magnification=1.02, border=0.1)
-    return {
-        "identity": PairSpec(shape=shape),
-        "shift": PairSpec(shape=shape, shift_px=(0.1 * nx, -0.07 * ny), border=0.2),
-        "similarity": usual,
-        "rotation 25, x1.1": replace(usual, rotation_deg=25, magnification=1.1, border=0.2),
-        "rotation -19, x0.9": replace(usual, rotation_deg=-19, magnification=0.9),
-        "shear": replace(usual, shear=0.02),
-        "perspective": replace(usual, perspective=(0.01, -0.015)),
-        "low texture": replace(usual, texture="low"),
-        "smooth texture": replace(usual, texture="smooth"),
-        "repeated texture": replace(usual, texture="repeated"),
-        "dim": replace(usual, dim=0.2),
-        "torn": replace(usual, lost_piece=0.35),
-        "15 % microbes": replace(usual, coverage=0.15),
-        "saturated debris": replace(usual, saturated_debris=60),
-        "small border": replace(usual, border=0.01),
-        "sample beyond the frame": replace(usual, border=-0.1),
-        "touching the border": replace(usual, border=0.0),
-        "other canvas": replace(usual, pre_shape=(int(ny * 1.1), int(nx * 0.95))),
-        "ratio 4, gradient": replace(usual, ratio=4.0, ratio_gradient=0.2),
-        "ratio 0.5, bleached": replace(usual, ratio=0.5, bleaching=0.3),
-        "vignetting": replace(usual, vignetting=0.5),
-        "16 bit": replace(usual, bits=16, pedestal=200, pre_pedestal=150),
-        "blank half": replace(usual, blank_half=True),
-        "two pieces": replace(usual, pieces=2),
-        "other focus": replace(usual, post_psf_px=1.8),
-        "deformation 8 px": replace(usual, deformation_px=8.0),
-        "rotation 133": replace(usual, rotation_deg=133),
-        "mirror": replace(usual, mirror=True),
-    }
+WRONG_PX = 2.0
+LOOSE_FACTOR, LOOSE_PX = 3.0, 0.3
+ERROR_NAMES = ("median", "p95", "largest")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One case and seed, measured."""
+class Bench:
+    """What all pairs of one run share."""
 
-    name: str
-    seed: int
-    error: tuple[float, float, float]
-    alignment: Alignment
-    seconds: float
+    shape: tuple[int, int]
+    threads: int
+    on_disk: bool
 
-    @property
-    def row(self) -> str:
-        """The outcome as one row of a Markdown table."""
-        certificate = self.alignment.certificate
-        median, p95, largest = self.error
-        numbers = " | ".join(
-            f"{value:.3f}"
-            for value in (
-                median,
-                p95,
-                largest,
-                certificate.median_px,
-                certificate.p95_px,
-                certificate.bound_px,
-            )
-        )
-        return (
-            f"| {self.name} | {self.seed} | {numbers} | {certificate.tiles} "
-            f"| {certificate.coverage:.2f} | {self.alignment.verdict.level.name} "
-            f"| {self.seconds:.1f} |"
-        )
+
+def align_timed(post: Raster, pre: Raster, threads: int) -> tuple[Any, Certificate, dict[str, Any]]:
+    """Run both stages and return transform, certificate and figures."""
+    start = time.perf_counter()
+    overviews = make_overviews(post, pre, threads)
+    first = coarse_align_overviews(*overviews, CoarseSettings(), threads=threads)
+    middle = time.perf_counter()
+    second = refine_interior_overviews(
+        *overviews, first.transform, InteriorSettings(), threads=threads
+    )
+    end = time.perf_counter()
+    verdict = Verdict.worst([as_doubt(first.verdict), second.verdict])
+    figures = {
+        "coarse_s": middle - start,
+        "interior_s": end - middle,
+        "verdict": verdict.level.name,
+        "reasons": list(verdict.reasons),
+        "field": second.transform.field is not None,
+    }
+    return second.transform, second.certificate, figures
+
+
+def measure(name: str, spec: PairSpec | None, seed: int, bench: Bench) -> dict[str, Any]:
+    """Align one pair and compare with the truth; `spec` None is a pair of different rocks."""
+    truth: Truth | None = None
+    figures: dict[str, Any] = {"case": name, "seed": seed, "shape": list(bench.shape)}
+    if spec is None:
+        images = tuple(unrelated_pair(PairSpec(shape=bench.shape, seed=seed)))
+        post, pre = (ArrayRaster(image.read_all()) for image in images)
+    else:
+        spec = replace(placed(name, spec, seed), seed=seed)
+        pair = make_pair(spec)
+        truth = pair.truth
+        if bench.on_disk:
+            post, pre, figures["read_s"], figures["write_s"] = rasters_on_disk(spec)
+        else:
+            post, pre = ArrayRaster(pair.post.read_all()), ArrayRaster(pair.pre.read_all())
+    before = peak_memory_mb()
+    transform, certificate, found = align_timed(post, pre, bench.threads)
+    figures |= found | {"peak_mb": peak_memory_mb(), "peak_before_mb": before}
+    error = (np.inf,) * 3 if truth is None else true_error(transform, truth, bench.shape)
+    figures |= dict(zip(ERROR_NAMES, error, strict=True))
+    return figures | {
+        "cert_median": certificate.median_px,
+        "cert_p95": certificate.p95_px,
+        "bound": certificate.bound_px,
+        "tiles": certificate.tiles,
+        "coverage": certificate.coverage,
+    }
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 HEADER = (
     "| case | seed | median | 95 % | max | cert. median | cert. 95 % | bound | tiles | coverage "
-    "| verdict | s |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| verdict | coarse s | interior s |\n|" + "---|" * 13
 )
 
 
-def true_error(alignment: Alignment, truth: Truth, shape: tuple[int, int]) -> tuple[float, ...]:
-    """Return median, 95 % quantile and maximum of the error over the overlap, in pixels."""
-    step = max(1, min(shape) // 200)
-    overlap = np.concatenate(
-        [
-            truth.overlap_mask(slice(row, row + 1), slice(0, shape[1]))[:, ::step]
-            for row in range(step // 2, shape[0], step)
-        ]
+def row(pair: dict[str, Any]) -> str:
+    """Return one pair as a row of a Markdown table."""
+    names = (*ERROR_NAMES, "cert_median", "cert_p95", "bound")
+    numbers = " | ".join(f"{pair[name]:.3f}" for name in names)
+    return (
+        f"| {pair['case']} | {pair['seed']} | {numbers} | {pair['tiles']} "
+        f"| {pair['coverage']:.2f} | {pair['verdict']} | {pair['coarse_s']:.1f} "
+        f"| {pair['interior_s']:.1f} |"
     )
-    rows, cols = np.nonzero(overlap)
-    points = np.column_stack([cols * step, rows * step + step // 2]).astype(np.float64)
-    error = np.hypot(*(alignment.transform(points) - truth.mapping(points)).T)
-    return float(np.median(error)), float(np.quantile(error, 0.95)), float(error.max())
 
 
-def in_memory(raster: Raster) -> Raster:
-    """Return the raster as an array, so that generating pixels is not timed."""
-    return ArrayRaster(raster.read_all())
+CASE_HEADER = (
+    "| case | pairs | median | 95 % | max | bound | PASS | bound covers | tight | coarse s "
+    "| interior s |\n|" + "---|" * 11
+)
 
 
-def measure(name: str, spec: PairSpec, seed: int, threads: int) -> Outcome:
-    """Align one pair and compare with the truth."""
-    ny, nx = spec.shape
-    if seed and spec.shift_px == (0.0, 0.0) and name != "identity":
-        part = SEED_SHIFTS[seed % len(SEED_SHIFTS)]
-        spec = replace(spec, shift_px=(part[0] * nx + 0.37, part[1] * ny - 0.21))
-    pair = make_pair(replace(spec, seed=seed))
-    post, pre = in_memory(pair.post), in_memory(pair.pre)
-    start = time.perf_counter()
-    alignment = align(post, pre, threads=threads)
-    seconds = time.perf_counter() - start
-    error = true_error(alignment, pair.truth, spec.shape)
-    return Outcome(name, seed, (error[0], error[1], error[2]), alignment, seconds)
+def case_row(pairs: list[dict[str, Any]]) -> str:
+    """Return all pairs of one case as a row: middle of the medians, worst of the others."""
+    middle = float(np.median([p["median"] for p in pairs]))
+    worst = " | ".join(f"{max(p[name] for p in pairs):.3f}" for name in ("p95", "largest", "bound"))
+    times = " | ".join(
+        f"{np.median([p[n] for p in pairs]):.1f}" for n in ("coarse_s", "interior_s")
+    )
+    return (
+        f"| {pairs[0]['case']} | {len(pairs)} | {middle:.3f} | {worst} "
+        f"| {sum(p['verdict'] == 'PASS' for p in pairs)} | {sum(map(covers, pairs))} "
+        f"| {sum(map(tight, pairs))} | {times} |"
+    )
 
 
-def measure_unrelated(shape: tuple[int, int], seed: int, threads: int) -> Outcome:
-    """Align two images of different rocks; any alignment is wrong."""
-    post, pre = unrelated_pair(PairSpec(shape=shape, seed=seed))
-    start = time.perf_counter()
-    alignment = align(in_memory(post), in_memory(pre), threads=threads)
-    seconds = time.perf_counter() - start
-    return Outcome("unrelated", seed, (np.inf, np.inf, np.inf), alignment, seconds)
+def covers(pair: dict[str, Any]) -> bool:
+    """Tell whether the bound of the certificate covers the true 95 % error."""
+    return bool(pair["bound"] >= pair["p95"])
 
 
-def summary(outcomes: list[Outcome]) -> str:
+def tight(pair: dict[str, Any]) -> bool:
+    """Tell whether the bound is as tight as the goal asks for."""
+    return bool(pair["bound"] <= max(LOOSE_FACTOR * pair["p95"], LOOSE_PX))
+
+
+def summary(pairs: list[dict[str, Any]]) -> str:
     """Return what the goals of the design ask for, in lines of text."""
-    real = [o for o in outcomes if np.isfinite(o.error[0])]
-    covered = [o.alignment.certificate.bound_px >= o.error[1] for o in real]
-    passed = [o.alignment.verdict.level is Level.PASS for o in real]
-    wrong = [o for o in outcomes if o.error[1] > 2 and o.alignment.verdict.level is Level.PASS]
-    tight = [
-        o.alignment.certificate.bound_px <= max(3 * o.error[1], 0.3)
-        for o, ok in zip(real, passed, strict=True)
-        if ok
-    ]
+    real = [p for p in pairs if np.isfinite(p["median"])]
+    levels = [p["verdict"] for p in real]
+    wrong = [p for p in pairs if p["p95"] > WRONG_PX and p["verdict"] == "PASS"]
+    counts = ", ".join(f"{level} {levels.count(level)}" for level in ("PASS", "CHECK", "FAIL"))
+    unrelated = [p["verdict"] for p in pairs if not np.isfinite(p["median"])]
     lines = [
-        f"- runs: {len(outcomes)}; PASS: {sum(passed)} of {len(real)} related pairs",
-        f"- bound covers the true 95 % error: {np.mean(covered):.3f}",
-        f"- of the PASS, bound <= max(3 x truth, 0.3 px): {np.mean(tight):.3f}",
-        f"- wrong by more than 2 px and PASS: {len(wrong)}",
-        f"- median of the median errors: {np.median([o.error[0] for o in real]):.4f} px",
-        f"- with a deformation field: {sum(o.alignment.transform.field is not None for o in real)}",
+        f"- related pairs: {len(real)}; {counts}",
+        f"- unrelated pairs: FAIL {unrelated.count('FAIL')} of {len(unrelated)}",
+        f"- the bound covers the true 95 % error in {sum(map(covers, real))} of {len(real)}",
+        f"- bound <= max(3 x truth, 0.3 px) in {sum(map(tight, real))} of {len(real)}",
+        f"- wrong by more than {WRONG_PX:g} px and PASS: {len(wrong)}",
+        f"- median of the median errors: {np.median([p['median'] for p in real]):.4f} px",
+        f"- largest memory of the process: {max(p['peak_mb'] for p in pairs):.0f} MB",
     ]
+    disk = [p for p in pairs if "read_s" in p]
+    if disk:
+        read, write = (np.median([p[n] for p in disk]) for n in ("read_s", "write_s"))
+        lines.append(f"- plain reading of a pair {read:.2f} s, fsynced writing {write:.2f} s")
     return "\n".join(lines)
 
 
+def stored(path: Path | None) -> list[dict[str, Any]]:
+    """Return the pairs that a file holds already."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def run(bench: Bench, wanted: dict[str, PairSpec | None], seeds: range, path: Path | None) -> None:
+    """Measure all pairs that are not stored yet and print the tables."""
+    pairs = stored(path)
+    done = {(p["case"], p["seed"], tuple(p["shape"])) for p in pairs}
+    print(HEADER)
+    for seed in seeds:
+        for name, spec in wanted.items():
+            if (name, seed, bench.shape) in done:
+                continue
+            pairs.append(measure(name, spec, seed, bench))
+            print(row(pairs[-1]), flush=True)
+            if path is not None:
+                with path.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(pairs[-1]) + "\n")
+    print(f"\n{CASE_HEADER}")
+    for name in dict.fromkeys(p["case"] for p in pairs):
+        print(case_row([p for p in pairs if p["case"] == name]))
+    print(f"\n{summary(pairs)}")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", type=int, nargs=2, default=(2000, 2000), metavar=("NY", "NX"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", type=int, nargs=2, metavar=("NY", "NX"))
+    parser.add_argument("--seeds", type=int, help="pairs of each case (default 3, --main 1)")
+    parser.add_argument("--first-seed", type=int, default=40)
     parser.add_argument("--cases", nargs="*", help="only cases whose name contains one of these")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--main", action="store_true", help="main cases, 6000 x 5000, from disk")
+    parser.add_argument("--output", type=Path, help="JSON lines, one per pair; read to go on")
+    parser.add_argument("--interpolation", action="store_true", help="compare interpolators")
     options = parser.parse_args()
-    shape = (options.shape[0], options.shape[1])
+    if options.interpolation:
+        print(interpolation_table())
+        return
+    shape = tuple(options.shape or ((5000, 6000) if options.main else (2000, 2000)))
+    wanted: dict[str, PairSpec | None] = dict((main_cases if options.main else cases)(shape))
+    if not options.main:
+        wanted["unrelated"] = None
+    if options.cases:
+        wanted = {n: s for n, s in wanted.items() if any(part in n for part in options.cases)}
+    count = options.seeds or (1 if options.main else 3)
+    seeds = range(options.first_seed, options.first_seed + count)
     print(f"{platform.machine()}, {options.threads} threads, {shape[0]} x {shape[1]} px\n")
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    print(HEADER)
-    outcomes = []
-    for name, spec in cases(shape).items():
-        if options.cases and not any(part in name for part in options.cases):
-            continue
-        for seed in seeds:
-            outcomes.append(measure(name, spec, seed, options.threads))
-            print(outcomes[-1].row, flush=True)
-            for reason in outcomes[-1].alignment.verdict.reasons:
-                print(f"{name} {seed}: {reason}", file=sys.stderr, flush=True)
-    if not options.cases or "unrelated" in options.cases:
-        for seed in seeds:
-            outcomes.append(measure_unrelated(shape, seed, options.threads))
-            print(outcomes[-1].row, flush=True)
-    print(f"\n{summary(outcomes)}")
+    run(Bench(shape, options.threads, options.main), wanted, seeds, options.output)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.polish import refine_on_overviews
-from exo2micro.alignment.search import feature_search, grid_search, search_texture
+from exo2micro.alignment.search import (
+    feature_search,
+    find_features,
+    find_mirrored_features,
+    grid_search,
+    search_texture,
+)
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.verify import Verified, unsupported, verify
 from exo2micro.raster import Raster
@@ -216,7 +222,8 @@ def _hypotheses(
 
     def features(*, mirrored: bool) -> list[tuple[Transform, str]]:
         level = max(i.factor_for(FEATURE_OVERVIEW_PX) for i in (post, pre))
-        found = feature_search(post.at(level), pre.at(level), mirrored=mirrored)
+        make = find_mirrored_features if mirrored else find_features
+        found = feature_search(post.derived(level, make), pre.derived(level, find_features))
         return [(h.transform.unscaled(level, level), h.origin) for h in found]
 
     yield grid(angles, mirrored=False)

@@ -162,14 +162,21 @@ def _beyond(straight: Transform, centres: Points, shifts: Points) -> Points:
     return straight.inverse(centres + shifts) - centres
 
 
-def _like_neighbours(matches: TileMatches) -> Mask:
-    """Return which tiles have shifts like those around them."""
+def apart_from_neighbours(matches: TileMatches) -> Array:
+    """Return how far the shift of each tile is from the median of those around it, pixels."""
     count = len(matches.centres)
     if count <= NEIGHBOURS:
-        return np.zeros(count, np.bool_)
+        return np.full(count, np.inf)
     _, near = cKDTree(matches.centres).query(matches.centres, k=NEIGHBOURS + 1)
     around = np.median(matches.shifts[np.asarray(near)[:, 1:]], axis=1)
-    apart = np.hypot(*(matches.shifts - around).T)
+    return np.asarray(np.hypot(*(matches.shifts - around).T), np.float64)
+
+
+def _like_neighbours(matches: TileMatches) -> Mask:
+    """Return which tiles have shifts like those around them."""
+    apart = apart_from_neighbours(matches)
+    if not np.isfinite(apart).all() or len(apart) == 0:
+        return np.zeros(len(apart), np.bool_)
     return np.asarray(apart < max(UNLIKE_PX, UNLIKE_SIGMAS * float(np.median(apart))))
 
 

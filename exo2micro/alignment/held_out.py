@@ -1,6 +1,7 @@
 """Held-out zones: squares of post that belong to the certificate alone."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,9 +86,8 @@ class HeldOutZones:
         factor : int
             Block side of the overview.
         """
-        ends = (0,) if factor == 1 else (0, factor - 1)
         lines, columns = (
-            [self._cell_of(axis, np.arange(part.start, part.stop) * factor + end) for end in ends]
+            [cells[part] for cells in _cells_along(self, axis, factor, part.stop)]
             for axis, part in enumerate((rows, cols))
         )
         out = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
@@ -102,12 +102,27 @@ class HeldOutZones:
         edges = np.arange(count + 1) * length // count
         return np.asarray(edges[:-1] + (np.diff(edges) - self.side) // 2, np.intp)
 
-    def _cell_of(self, axis: int, pixels: NDArray[np.intp]) -> NDArray[np.intp]:
+    def cell_of(self, axis: int, pixels: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the lattice cell in whose zone a pixel's row or column lies, -1 between zones."""
         starts = self._starts(axis)
         cell = np.searchsorted(starts, pixels, side="right") - 1
         inside = (cell >= 0) & (pixels < starts[cell] + self.side)
         return np.where(inside, cell, -1)
+
+
+def _cells_along(zones: HeldOutZones, axis: int, factor: int, least: int) -> list[NDArray[np.intp]]:
+    """Return the cell in whose zone the first and the last pixel of each overview pixel lies."""
+    count = max(least, -(-zones.shape[axis] // factor))
+    return _cached_cells(zones, axis, factor, count)
+
+
+@lru_cache(maxsize=16)
+def _cached_cells(
+    zones: HeldOutZones, axis: int, factor: int, count: int
+) -> list[NDArray[np.intp]]:
+    pixels = np.arange(count) * factor
+    ends = (0,) if factor == 1 else (0, factor - 1)
+    return [zones.cell_of(axis, pixels + end) for end in ends]
 
 
 def _is_held_out(row: NDArray[np.intp], col: NDArray[np.intp]) -> Mask:

@@ -11,7 +11,7 @@ from exo2micro.alignment.held_out import CELLS, HeldOutZones, whole_tile
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Refiner
-from exo2micro.alignment.search import feature_search
+from exo2micro.alignment.search import feature_search, find_features
 from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.tiles import choose_held_out
 from exo2micro.alignment.transform import Transform
@@ -177,7 +177,8 @@ def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) ->
         if checked.accepted and (checked.clear or rounds == 2):
             return checked
     level = max(i.factor_for(FEATURE_OVERVIEW_PX) for i in (post, pre))
-    for found in feature_search(post.at(level), pre.at(level)):
+    features = (image.derived(level, find_features) for image in (post, pre))
+    for found in feature_search(*features):
         checked = verify(post, pre, found.transform.unscaled(level, level), threads=threads)
         if checked.accepted:
             return checked

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Image, Mask, Points
+from exo2micro.alignment.seen import SeenPre
 from exo2micro.alignment.subpixel import (
     MAD_TO_SIGMA,
     MARGIN,
@@ -19,7 +20,6 @@ from exo2micro.alignment.subpixel import (
     sub_pixel_fit,
 )
 from exo2micro.alignment.transform import Transform
-from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.raster import Raster
 from exo2micro.raster.windows import map_ordered
 
@@ -132,9 +132,13 @@ def match_tiles(
     .. [1] S. Baker, I. Matthews, "Lucas-Kanade 20 years on: a unifying framework", International
        Journal of Computer Vision 56 (2004) 221-255.
     """
-    measure = partial(_measure, post, pre, transform, plan, hidden)
-    rows = list(map_ordered(measure, centres, threads))
-    return _collect(centres, rows)
+    seen = SeenPre(pre, transform, centres, tile_reach(plan.size) + plan.search)
+    patches = _Patches(post, seen, pre.dtype, plan, hidden)
+
+    def measure(centre: Points) -> tuple[float, ...]:
+        return _measure(patches.of(centre, centre), plan)
+
+    return _collect(centres, list(map_ordered(measure, centres, threads)))
 
 
 def match_strangers(
@@ -156,13 +160,15 @@ def match_strangers(
     count = len(centres)
     chosen = np.unique(np.linspace(0, count - 1, min(count, STRANGERS)).astype(int))
     whole_pixel = replace(plan, steps=0)
+    others = centres[(chosen + count // 2) % count] if count else centres
+    seen = SeenPre(pre, transform, others, tile_reach(plan.size) + plan.search)
+    patches = _Patches(post, seen, pre.dtype, plan, hidden)
 
-    def measure(index: int) -> tuple[float, ...]:
-        here, there = centres[index], centres[(index + count // 2) % count]
-        stranger = transform @ Transform.translation(*(there - here))
-        return _measure(post, pre, stranger, whole_pixel, hidden, here)
+    def measure(pair: tuple[Points, Points]) -> tuple[float, ...]:
+        return _measure(patches.of(*pair), whole_pixel)
 
-    return _collect(centres[chosen], list(map_ordered(measure, chosen, threads)))
+    pairs = zip(centres[chosen], others, strict=True)
+    return _collect(centres[chosen], list(map_ordered(measure, pairs, threads)))
 
 
 def tile_reach(size: int) -> int:
@@ -185,16 +191,8 @@ def _collect(centres: Points, rows: list[tuple[float, ...]]) -> TileMatches:
     )
 
 
-def _measure(
-    post: Raster,
-    pre: Raster,
-    transform: Transform,
-    plan: MatchPlan,
-    hidden: Hidden | None,
-    centre: Points,
-) -> tuple[float, ...]:
+def _measure(patch: Patch | None, plan: MatchPlan) -> tuple[float, ...]:
     """Return shift, covariance, score, gain, significance and usability of one tile."""
-    patch = _read_patch(post, pre, transform, plan, hidden, centre)
     if patch is None:
         return UNUSABLE
     start, score = _whole_pixel_peak(patch, plan.search)
@@ -203,36 +201,37 @@ def _measure(
     return sub_pixel_fit(patch, start, score, plan)
 
 
-def _read_patch(
-    post: Raster,
-    pre: Raster,
-    transform: Transform,
-    plan: MatchPlan,
-    hidden: Hidden | None,
-    centre: Points,
-) -> Patch | None:
-    """Return the band-passed texture of a tile, or None where too little of it is valid."""
-    reach, wide = tile_reach(plan.size), tile_reach(plan.size) + plan.search
-    x, y = int(centre[0]), int(centre[1])
-    rows, cols = slice(y - reach, y + reach), slice(x - reach, x + reach)
-    window = post.read(rows, cols)
-    side = 2 * wide
-    warped = WarpedRaster(pre, transform, (side, side), offset=(y - wide, x - wide))
-    values, inside = warped.read_with_validity(slice(0, side), slice(0, side))
-    post_valid = window < _saturation(post)
-    if hidden is not None:
-        post_valid &= ~hidden(rows, cols)
-    pre_valid = inside & (values < _saturation(pre))
-    if post_valid.mean() < 0.5 or pre_valid.mean() < 0.5:
-        return None
-    post_texture, post_valid = _band_pass(window, post_valid)
-    pre_texture, pre_valid = _band_pass(values, pre_valid)
-    return Patch(post_texture, post_valid, pre_texture, pre_valid)
+@dataclass(frozen=True, eq=False)
+class _Patches:
+    """Reads tiles of post and squares of pre."""
+
+    post: Raster
+    pre: SeenPre
+    pre_dtype: "np.dtype[Any]"
+    plan: MatchPlan
+    hidden: Hidden | None
+
+    def of(self, here: Points, there: Points) -> Patch | None:
+        """Return the texture of a tile and of a square of pre, None where too little is valid."""
+        reach = tile_reach(self.plan.size)
+        x, y = int(here[0]), int(here[1])
+        rows, cols = slice(y - reach, y + reach), slice(x - reach, x + reach)
+        window = self.post.read(rows, cols)
+        values, inside = self.pre.around(int(there[0]), int(there[1]))
+        post_valid = window < _saturation(self.post.dtype)
+        if self.hidden is not None:
+            post_valid &= ~self.hidden(rows, cols)
+        pre_valid = inside & (values < _saturation(self.pre_dtype))
+        if post_valid.mean() < 0.5 or pre_valid.mean() < 0.5:
+            return None
+        post_texture, post_valid = _band_pass(window, post_valid)
+        pre_texture, pre_valid = _band_pass(values, pre_valid)
+        return Patch(post_texture, post_valid, pre_texture, pre_valid)
 
 
-def _saturation(image: Raster) -> float:
+def _saturation(dtype: "np.dtype[Any]") -> float:
     """Return the value from which a pixel counts as saturated."""
-    return float(np.iinfo(image.dtype).max) - 0.5 if image.dtype.kind == "u" else np.inf
+    return float(np.iinfo(dtype).max) - 0.5 if dtype.kind == "u" else np.inf
 
 
 def _band_pass(window: Image, valid: Mask) -> tuple[FloatImage, Mask]:

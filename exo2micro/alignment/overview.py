@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from exo2micro._typing import FloatImage
 from exo2micro.raster import ArrayRaster, Raster
 from exo2micro.raster.windows import block_mean, map_ordered, row_bands
+
+Derived = TypeVar("Derived")
 
 # Longest side of the largest overview that is kept: 64 MiB of float32 at most.
 LARGEST_OVERVIEW_PX = 4096
@@ -33,7 +36,7 @@ class Overviews:
     base_factor: int
     base: FloatImage
     _reduced: dict[int, FloatImage] = field(default_factory=dict)
-    _derived: dict[tuple[str, int], FloatImage] = field(default_factory=dict)
+    _derived: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, raster: Raster, base_factor: int, threads: int) -> "Overviews":
@@ -52,12 +55,13 @@ class Overviews:
             self._reduced[factor] = block_mean(self.base, factor // self.base_factor)
         return self._reduced[factor]
 
-    def derived(self, factor: int, make: Callable[[FloatImage], FloatImage]) -> FloatImage:
+    def derived(self, factor: int, make: Callable[[FloatImage], Derived]) -> Derived:
         """Return what a function makes of an overview, made once."""
         key = (f"{make.__module__}.{make.__qualname__}", factor)
         if key not in self._derived:
             self._derived[key] = make(self.at(factor))
-        return self._derived[key]
+        made: Derived = self._derived[key]
+        return made
 
     def level(self, factor: int) -> Raster:
         """Return the raster itself for factor 1, else the overview as a raster."""

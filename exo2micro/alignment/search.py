@@ -1,7 +1,7 @@
 """Hypotheses: where the mapping might be, anywhere in the search range."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import cv2
@@ -18,6 +18,10 @@ SOFT_OFFSET = 0.15
 # Band of structures that the search compares, as Gaussian sigmas in overview pixels.
 FINE_SIGMA_PX = 1.0
 COARSE_SIGMA_PX = 7.0
+# The correlation is periodic: it is computed over this part of the image more than either image,
+# which keeps shifts apart that leave the images half on each other.
+WRAPPED = 4
+MOST_FEATURES = 1500
 # Two candidates closer than this are one.
 SAME_ANGLE_DEG = 5.0
 SAME_MAGNIFICATION = 0.08
@@ -114,13 +118,13 @@ def grid_search(
         return []
     grid = [(angle, magnification) for magnification in magnifications for angle in angles_deg]
     reach = int(np.hypot(*post.shape) * max(m for _, m in grid)) + 1
-    rows, cols = (fft.next_fast_len(n + reach, real=True) for n in pre.shape)
+    rows, cols = (fft.next_fast_len(max(n, reach) + n // WRAPPED, real=True) for n in pre.shape)
     shape = (rows, cols)
     spectrum = fft.rfft2(pre, shape)
     energy = float(
         np.sqrt((post.astype(np.float64) ** 2).sum() * (pre.astype(np.float64) ** 2).sum())
     )
-    evaluate = partial(_best_shift, post, spectrum, shape, reach, mirrored, energy)
+    evaluate = partial(_best_shift, post, spectrum, shape, pre.shape, reach, mirrored, energy)
     found = list(map_ordered(evaluate, grid, threads))
     return _distinct(found, keep, reach)
 
@@ -129,6 +133,7 @@ def _best_shift(
     post: FloatImage,
     spectrum: NDArray[np.complex64],
     shape: tuple[int, int],
+    size: tuple[int, int],
     reach: int,
     mirrored: bool,
     energy: float,
@@ -148,12 +153,23 @@ def _best_shift(
     turned = cv2.warpAffine(post, turn.matrix[:2], (reach, reach), flags=cv2.INTER_LINEAR)
     surface = fft.irfft2(spectrum * np.conj(fft.rfft2(turned, shape)), shape)
     row, col = np.unravel_index(int(np.argmax(surface)), shape)
-    dy = row - shape[0] if row > shape[0] - reach else row
-    dx = col - shape[1] if col > shape[1] - reach else col
+    dy, dx = (
+        _unwrapped(int(place), period, length, reach)
+        for place, period, length in zip((row, col), shape, size, strict=True)
+    )
     # Magnified texture has more pixels, hence more energy.
     score = float(surface[row, col]) / (energy * magnification)
     moved = Transform.translation(float(dx), float(dy)) @ turn
     return Hypothesis(moved, score, angle, magnification, mirrored, "grid")
+
+
+def _unwrapped(place: int, period: int, length: int, reach: int) -> int:
+    """Return the shift along one axis that a place of the periodic correlation stands for.
+
+    Of the two that it may be, the one that lays the images' middles closer together.
+    """
+    centred = (length - reach) / 2
+    return min(place, place - period, key=lambda shift: abs(shift - centred))
 
 
 def _distinct(found: list[Hypothesis], keep: int, size: float) -> list[Hypothesis]:
@@ -180,17 +196,13 @@ def _same(a: Hypothesis, b: Hypothesis, size: float) -> bool:
     )
 
 
-def feature_search(
-    post: FloatImage, pre: FloatImage, *, mirrored: bool = False
-) -> list[Hypothesis]:
+def feature_search(post: "Features", pre: "Features") -> list[Hypothesis]:
     """Return the mapping that SIFT features support, at any rotation and magnification.
 
     Parameters
     ----------
-    post, pre : numpy.ndarray of float32
-        Overviews, shape ``(ny, nx)``.
-    mirrored : bool
-        Turn post over first.
+    post, pre : Features
+        Of overviews; those of post may be mirrored.
 
     Notes
     -----
@@ -202,8 +214,7 @@ def feature_search(
     .. [2] D. Barath et al., "MAGSAC++, a fast, reliable and accurate robust estimator", CVPR 2020.
     """
     flip = Transform.identity()
-    if mirrored:
-        post = np.ascontiguousarray(post[:, ::-1])
+    if post.mirrored:
         flip = Transform.from_matrix([[-1.0, 0.0, post.shape[1] - 1.0], [0.0, 1.0, 0.0]])
     pairs = _feature_pairs(post, pre)
     if len(pairs) < 8:
@@ -226,29 +237,60 @@ def feature_search(
             float(inliers.sum()) / len(pairs),
             transform.rotation_deg(middle),
             transform.magnification(middle),
-            mirrored,
+            post.mirrored,
             "features",
         )
     ]
 
 
-def _feature_pairs(post: FloatImage, pre: FloatImage) -> NDArray[np.float32]:
+@dataclass(frozen=True, eq=False)
+class Features:
+    """SIFT features of an overview.
+
+    Attributes
+    ----------
+    points : numpy.ndarray of float32
+        Shape ``(n, 2)``, ``(x, y)``.
+    descriptors : numpy.ndarray of float32
+        Shape ``(n, 128)``.
+    shape : tuple of int
+        ``(ny, nx)`` of the overview.
+    mirrored : bool
+        Whether they are those of the overview turned over.
+    """
+
+    points: NDArray[np.float32]
+    descriptors: NDArray[np.float32]
+    shape: tuple[int, int]
+    mirrored: bool = False
+
+
+def find_features(overview: FloatImage) -> Features:
+    """Return the SIFT features of an overview."""
+    low, high = np.quantile(overview, (0.01, 0.995))
+    coded = np.clip((overview - low) * (255.0 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
+    found, descriptors = cv2.SIFT.create(MOST_FEATURES).detectAndCompute(coded, None)
+    points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
+    if descriptors is None:
+        descriptors = np.empty((0, 128), np.float32)
+    ny, nx = overview.shape
+    return Features(points, np.asarray(descriptors, np.float32), (ny, nx))
+
+
+def find_mirrored_features(overview: FloatImage) -> Features:
+    """Return the SIFT features of an overview turned over."""
+    return replace(find_features(np.ascontiguousarray(overview[:, ::-1])), mirrored=True)
+
+
+def _feature_pairs(post: Features, pre: Features) -> NDArray[np.float32]:
     """Return matched points as rows ``(x, y, x', y')``."""
-    sift = cv2.SIFT.create(1500)
-    found = []
-    for image in (post, pre):
-        low, high = np.quantile(image, (0.01, 0.995))
-        coded = np.clip((image - low) * (255.0 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
-        found.append(sift.detectAndCompute(coded, None))
-    (points, descriptors), (points_pre, descriptors_pre) = found
-    if descriptors is None or descriptors_pre is None or len(descriptors_pre) < 2:
+    if min(len(post.points), len(pre.points)) < 2:
         return np.empty((0, 4), np.float32)
-    matches = cv2.BFMatcher(cv2.NORM_L2).knnMatch(descriptors, descriptors_pre, k=2)
-    return np.array(
-        [
-            (*points[m.queryIdx].pt, *points_pre[m.trainIdx].pt)
-            for m, second in (pair for pair in matches if len(pair) == 2)
-            if m.distance < 0.85 * second.distance
-        ],
-        np.float32,
-    ).reshape(-1, 4)
+    matches = cv2.BFMatcher(cv2.NORM_L2).knnMatch(post.descriptors, pre.descriptors, k=2)
+    chosen = [
+        (m.queryIdx, m.trainIdx)
+        for m, second in (pair for pair in matches if len(pair) == 2)
+        if m.distance < 0.85 * second.distance
+    ]
+    here, there = np.array(chosen, np.intp).reshape(-1, 2).T
+    return np.concatenate([post.points[here], pre.points[there]], axis=1)

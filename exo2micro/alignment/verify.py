@@ -1,10 +1,11 @@
 """Verification: whether the texture of the images supports a hypothesis better than chance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
+from exo2micro.alignment.deformation import apart_from_neighbours
 from exo2micro.alignment.fit import Correction, Model, fit_correction
 from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
@@ -20,6 +21,9 @@ CELLS = 110
 # First round: reaches what the search grid leaves open. Second round: sub-pixel.
 WIDE = MatchPlan(TILE_PX, search=14, steps=0)
 NARROW = MatchPlan(TILE_PX, search=4, steps=4)
+# Where no affine mapping explains the tiles: neighbours under a smooth deformation.
+SMOOTH = MatchPlan(TILE_PX, search=8, steps=0)
+SMOOTH_TOLERANCE_PX = 2.0
 WIDE_TOLERANCE_PX = 3.0
 NARROW_TOLERANCE_PX = 1.5
 # A match counts if it is better than this part of the matches with strangers.
@@ -130,7 +134,7 @@ def verify(
     narrow = _round(post, pre, current, factor, NARROW, "affine", NARROW_TOLERANCE_PX, threads)
     if narrow is None:
         return unsupported(transform)
-    return Verified(
+    found = Verified(
         narrow.transform,
         narrow.correction.support,
         narrow.chance,
@@ -138,6 +142,32 @@ def verify(
         narrow.tiles,
         narrow.disagreement_px * factor,
     )
+    if found.accepted or found.support < max(LEAST_SUPPORT, found.chance + LEAST_GAIN):
+        return found
+    return _as_deformed(post, pre, found, factor, threads)
+
+
+def _as_deformed(
+    post: Overviews, pre: Overviews, found: Verified, factor: int, threads: int
+) -> Verified:
+    """Count the tiles that lie where their neighbours do; return the better of both counts.
+
+    A strong deformation of a small image leaves no affine mapping that most tiles support, yet
+    each tile moves with those around it; strangers do not.
+    """
+    kept, strangers, tiles = _matched(post, pre, found.transform, factor, SMOOTH, threads)
+    best = _best(strangers, len(kept.centres))
+    support, chance = (
+        int((apart_from_neighbours(some) < SMOOTH_TOLERANCE_PX).sum()) for some in (kept, best)
+    )
+    deformed = replace(
+        found,
+        support=support,
+        chance=chance,
+        significant=len(kept.centres),
+        tiles=tiles,
+    )
+    return deformed if deformed.accepted else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,37 +193,56 @@ def _round(
     threads: int,
 ) -> _Round | None:
     """Match tiles and strangers on one level and fit a correction, None without support."""
-    centres = choose_tiles(post, pre, transform, size=plan.size, cells=CELLS, factor=factor)
-    if len(centres) < LEAST_SUPPORT:
+    significant, strangers, tiles = _matched(post, pre, transform, factor, plan, threads)
+    if tiles < LEAST_SUPPORT:
         return None
-    hidden = partial(HeldOutZones.of(post.raster.shape).hidden, factor=factor)
-    here, there = post.level(factor), pre.level(factor)
-    small = transform.scaled(factor, factor)
-    images = (here, there, small, centres, plan)
-    found = match_tiles(*images, hidden=hidden, threads=threads)
-    strangers = match_strangers(*images, hidden=hidden, threads=threads)
-    threshold = float(np.quantile(strangers.scores, NULL_QUANTILE))
-    significant = found.select(found.usable & (found.scores > threshold))
     correction = fit_correction(significant, model, tolerance_px=tolerance_px, floor_px=0.05)
     if correction is None or not correction.support:
         return None
     chance = _support(strangers, len(significant.centres), model, tolerance_px)
     kept = significant.select(correction.inliers)
     residual = correction.transform(kept.centres) - (kept.centres + kept.shifts)
+    small = transform.scaled(factor, factor)
     corrected = (small @ correction.transform).unscaled(factor, factor)
     return _Round(
         corrected,
         correction,
         chance,
         len(significant.centres),
-        len(centres),
+        tiles,
         float(np.median(np.hypot(*residual.T))),
     )
 
 
+def _matched(
+    post: Overviews,
+    pre: Overviews,
+    transform: Transform,
+    factor: int,
+    plan: MatchPlan,
+    threads: int,
+) -> tuple[TileMatches, TileMatches, int]:
+    """Return the tiles that match better than strangers, the strangers, and how many were tried."""
+    centres = choose_tiles(post, pre, transform, size=plan.size, cells=CELLS, factor=factor)
+    hidden = partial(HeldOutZones.of(post.raster.shape).hidden, factor=factor)
+    small = transform.scaled(factor, factor)
+    images = (post.level(factor), pre.level(factor), small, centres, plan)
+    found = match_tiles(*images, hidden=hidden, threads=threads)
+    strangers = match_strangers(*images, hidden=hidden, threads=threads)
+    threshold = float(np.quantile(strangers.scores, NULL_QUANTILE)) if len(centres) else np.inf
+    significant = found.select(found.usable & (found.scores > threshold))
+    return significant, strangers, len(centres)
+
+
+def _best(strangers: TileMatches, count: int) -> TileMatches:
+    """Return the strangers that match best."""
+    usable = strangers.select(strangers.usable)
+    return usable.select(np.argsort(-usable.scores, kind="stable")[:count])
+
+
 def _support(strangers: TileMatches, count: int, model: Model, tolerance_px: float) -> int:
     """Return the inliers that the best `count` strangers give."""
-    usable = strangers.select(strangers.usable)
-    best = usable.select(np.argsort(-usable.scores, kind="stable")[:count])
-    correction = fit_correction(best, model, tolerance_px=tolerance_px, floor_px=0.05)
+    correction = fit_correction(
+        _best(strangers, count), model, tolerance_px=tolerance_px, floor_px=0.05
+    )
     return correction.support if correction else 0
