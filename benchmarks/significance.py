@@ -8,16 +8,23 @@ by as much as its stated error.
 
 import argparse
 import math
+import resource
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
+from astropy.io import fits
 
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.raster.base import ArrayRaster
+from exo2micro.raster.fits import FitsWriter
+from exo2micro.raster.stream import drain, feed, stream_bands
+from exo2micro.stages.difference_planes import DifferenceSource, plane_specs
 from exo2micro.stages.frames import QuantisedRaster
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.noise import CameraNoise, DifferenceNoise
@@ -185,14 +192,49 @@ class Scene:
         return tally
 
 
+def measure_cost(side: int) -> None:
+    """Print what writing a difference costs with and without error and significance."""
+    scene = Scene(CASES[2], 1)
+    rng = np.random.default_rng(1)
+    repeat = -(-side // SIDE)
+    post, pre = (
+        ArrayRaster(np.tile(scene.expose(light, 0, rng).read_all(), (repeat, repeat)))
+        for light in (scene.post, scene.pre)
+    )
+    warped = WarpedRaster(pre, Transform.from_matrix(scene.transform.matrix), post.shape)
+    aligned = ArrayRaster(QuantisedRaster(warped).read_all())
+    noise = DifferenceNoise(CameraNoise(0.1, 0.7), CameraNoise(0.1, 0.7), registration_px=0.02)
+    sys.stdout.write(
+        "| planes | processor s per Gpx | bytes per px | peak MB |\n|---|---|---|---|\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, known in (("difference and DQ", None), ("all", noise)):
+            raster = DifferenceRaster(
+                post, aligned, scale=1.8, noise=known, resampling=warped.read_noise_factor
+            )
+            source, path = DifferenceSource(raster), Path(folder) / "difference.fits"
+            specs = plane_specs(with_noise=known is not None)
+            started = time.process_time()
+            with FitsWriter(path, post.shape, raster.dtype, fits.Header(), specs) as writer:
+                drain(feed(stream_bands(source, threads=2, encode=True), [writer]))
+            seconds = (time.process_time() - started) / (post.shape[0] * post.shape[1]) * 1e9
+            size = path.stat().st_size / (post.shape[0] * post.shape[1])
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            sys.stdout.write(f"| {name} | {seconds:.0f} | {size:.2f} | {peak:.0f} |\n")
+
+
 def main() -> None:
     """Measure all cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pixels", type=float, default=1e8, help="clean pixels in all, about")
     parser.add_argument("--scenes", type=int, default=2, help="rocks per case")
     parser.add_argument("--only", default="", help="part of the name of the cases to run")
+    parser.add_argument("--cost", type=int, default=0, help="side in px: only measure the cost")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    if options.cost:
+        measure_cost(options.cost)
+        return
     cases = [case for case in CASES if options.only in case.name]
     write = sys.stdout.write
     write("| case | clean Mpx | mean | sd | sd on edges | > 5 | < -5 | Gaussian | factor |\n")
