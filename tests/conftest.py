@@ -3,9 +3,14 @@
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, settings
 from small_pair import DYE, SAMPLE, SPEC, Project
 
 from exo2micro.synthetic import write_pair
+
+# Random examples are judged by their results, not by how busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
