@@ -19,6 +19,7 @@ from exo2micro.alignment.search import grid_search, search_texture
 from exo2micro.alignment.transform import Transform
 from exo2micro.errors import RegistrationError
 from exo2micro.raster import Raster, as_raster
+from exo2micro.raster.windows import single_threaded_blas
 from exo2micro.verdict import Level, Verdict
 
 PHASE_OVERVIEW_PX = 400
@@ -87,10 +88,11 @@ def align(
         ``alignment.verdict`` says how far to trust it.
     """
     overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
-    first = coarse_align_overviews(*overviews, coarse or CoarseSettings(), threads=threads)
-    second = refine_interior_overviews(
-        *overviews, first.transform, interior or InteriorSettings(), threads=threads
-    )
+    with single_threaded_blas():
+        first = coarse_align_overviews(*overviews, coarse or CoarseSettings(), threads=threads)
+        second = refine_interior_overviews(
+            *overviews, first.transform, interior or InteriorSettings(), threads=threads
+        )
     verdict = Verdict.worst([as_doubt(first.verdict), second.verdict])
     return Alignment(second.transform, second.certificate, verdict, first, second)
 
@@ -111,7 +113,8 @@ def register_highorder(
 ) -> CoarseResult:
     """Run the coarse alignment (stage 2) on arrays; keywords are those of `CoarseSettings`."""
     overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
-    return coarse_align_overviews(*overviews, CoarseSettings(**settings), threads=threads)
+    with single_threaded_blas():
+        return coarse_align_overviews(*overviews, CoarseSettings(**settings), threads=threads)
 
 
 def refine_interior_sift(
@@ -133,13 +136,10 @@ def refine_interior_sift(
     threads : int
         Threads; the result does not depend on it.
     """
-    return refine_interior(
-        _checked(post, "post"),
-        _checked(pre, "pre"),
-        initial or Transform.identity(),
-        InteriorSettings(**settings),
-        threads=threads,
-    )
+    images = _checked(post, "post"), _checked(pre, "pre")
+    start = initial or Transform.identity()
+    with single_threaded_blas():
+        return refine_interior(*images, start, InteriorSettings(**settings), threads=threads)
 
 
 refine_interior_ecc = refine_interior_sift
@@ -166,7 +166,8 @@ def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Tra
     pair = make_overviews(_checked(post, "post"), _checked(pre, "pre"), 1)
     factor = max(image.factor_for(PHASE_OVERVIEW_PX) for image in pair)
     textures = [search_texture(image.at(factor), edges=True) for image in pair]
-    found = grid_search(textures[0], textures[1], [0.0], [1.0], keep=1)
+    with single_threaded_blas():
+        found = grid_search(textures[0], textures[1], [0.0], [1.0], keep=1)
     if not found:
         msg = "images of one brightness cannot be registered: look at the raw files"
         raise RegistrationError(msg)

@@ -4,11 +4,10 @@ import contextlib
 import os
 import resource
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from exo2micro.execution.control_group import free_memory_bytes
+from exo2micro.raster.windows import single_threaded_blas as single_threaded_blas
 
 
 def available_cores() -> int:
@@ -54,15 +53,3 @@ def available_memory_bytes() -> int:
     free = int(psutil.virtual_memory().available)
     limited = free_memory_bytes()
     return free if limited is None else min(free, limited)
-
-
-def single_threaded_blas() -> AbstractContextManager[Any]:
-    """Return a context in which linear algebra uses one thread.
-
-    With several, OpenBLAS sums in another order, and the last bits of a result would depend on the
-    number of cores. The stages have threads of their own.
-    """
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits

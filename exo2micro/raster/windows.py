@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -44,6 +45,18 @@ def map_ordered(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """Return a context in which linear algebra uses one thread.
+
+    With several, OpenBLAS sums in another order, and the last bits of a result would depend on the
+    number of cores. The work on windows has threads of its own.
+    """
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def block_mean(window: Image, factor: int) -> FloatImage:

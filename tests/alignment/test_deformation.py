@@ -4,11 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exo2micro.alignment.deformation import fit_deformation, total_shifts
-from exo2micro.alignment.functions import align
+from exo2micro.alignment.deformation import (
+    apart_from_neighbours,
+    fit_deformation,
+    total_shifts,
+)
+from exo2micro.alignment.functions import align, register_highorder
 from exo2micro.alignment.interior import InteriorSettings
 from exo2micro.alignment.matching import TileMatches
 from exo2micro.alignment.transform import Transform
+from exo2micro.synthetic import PairSpec, make_pair
 from exo2micro.verdict import Level
 
 SHAPE = (1800, 2000)
@@ -115,3 +120,24 @@ def test_switched_off_there_is_no_field_and_the_record_says_why(images, deformed
     assert result.transform.field is None
     assert result.metrics["interior"]["deformation"] == {"used": False, "reason": "switched off"}
     assert result.verdict.level is Level.FAIL
+
+
+def test_a_strong_deformation_of_a_small_image_is_found_by_its_neighbourly_tiles():
+    spec = PairSpec(
+        shape=(1000, 1000),
+        rotation_deg=3.2,
+        magnification=1.02,
+        border=0.1,
+        deformation_px=5.0,
+        shift_px=(10.4, -8.2),
+        seed=33,
+    )
+    pair = make_pair(spec)
+    found = register_highorder(pair.post.read_all(), pair.pre.read_all())
+    assert found.verdict.level is Level.PASS
+    assert found.metrics["support"] > 2 * found.metrics["support_by_chance"] + 10
+
+
+def test_strangers_do_not_resemble_their_neighbours():
+    assert (apart_from_neighbours(tiles(6.0)) < 2).mean() > 0.9
+    assert (apart_from_neighbours(tiles(6.0, wrong=1.0)) < 2).mean() < 0.1

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from exo2micro.alignment.certificate import Certificate
 from exo2micro.alignment.functions import (
@@ -137,3 +138,13 @@ def test_images_too_small_for_tiles_end_in_a_verdict_with_json_metrics():
     result = align(post, pre)
     assert result.verdict.level is Level.FAIL
     json.dumps([result.metrics, result.certificate.to_dict()], allow_nan=False)
+
+
+def test_same_bits_whatever_the_threads_of_linear_algebra(images, usual):
+    post, pre, _ = images(usual)
+    found = []
+    for threads in (1, 4):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(align(post, pre))
+    assert found[0].transform == found[1].transform
+    assert found[0].certificate.to_dict() == found[1].certificate.to_dict()
