@@ -30,12 +30,15 @@ from exo2micro.pipeline import SampleDye
 from exo2micro.raster.checkpoint import CheckpointStore
 from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import Record
-from exo2micro.stages.base import StageInputs, StageOutput
+from exo2micro.stages.base import StageOutput
 from exo2micro.verdict import Level
 
 FLUXES: Final = 10
 SOURCES: Final = 80
 """Sources per flux: a fraction of one half is known to 11 %, the limits to 2-4 %."""
+
+_DIFFERENCE: Final = 4
+_POST: Final = (1, "post")
 
 _RANGE: Final = (0.4, 3.0)
 """Fluxes relative to the one expected to be found half the time."""
@@ -94,21 +97,18 @@ def detection_limit(
         msg = f"sigma_px must be a number from 0.3 to 20, got {sigma_px}"
         raise ParameterError(msg)
     runner = finished_runner(run)
-    record = valid_record(runner, 4)
+    _refuse_altered_post(runner)
+    record = valid_record(runner, _DIFFERENCE)
     if record.verdict.level is Level.FAIL:
         msg = f"{run.sample}/{run.dye} failed ({record.verdict.reason}): it has no detection limit"
         raise FailedVerdictError(msg)
-    path = runner.store.paths.image("fits", record.base, record.suffix)
-    sample = sample_region(runner)
-    found = detect(
-        open_difference(path),
-        **detection_options(run, threshold, width_px),
-        region=sample,
-        threads=run.threads,
-    )
-    sigma, sigma_source = (sigma_px, "given") if sigma_px else _measured_width(found)
-    plan = _plan(sample, found, sigma, sources, seed)
+    options = detection_options(run, threshold, width_px)
     with run._lock.held():
+        sample = sample_region(runner)
+        path = runner.store.paths.image("fits", record.base, record.suffix)
+        found = detect(open_difference(path), **options, region=sample, threads=run.threads)
+        sigma, sigma_source = (sigma_px, "given") if sigma_px else _measured_width(found)
+        plan = _plan(sample, found, sigma, sources, seed)
         centres, scale = _detect_again(runner, plan, found)
         change = scale / float(record.metrics["scales"][0]["scale"]) - 1
         return _written(_result(plan, found, centres, sigma_source, change), runner)
@@ -124,6 +124,17 @@ class _Plan:
     sigma_px: float
     gain: float
     seed: int
+
+
+def _refuse_altered_post(runner: StageRunner) -> None:
+    """Raise DetectionError if injected sources would miss an extra stage on their way."""
+    used = runner.source(runner.stages[_DIFFERENCE], _POST)
+    if used is not runner.records[_POST]:
+        msg = (
+            "an extra stage alters the post-stain image before the difference, and injected "
+            "sources would not pass through it; measure the limit without that stage"
+        )
+        raise DetectionError(msg)
 
 
 def _measured_width(found: Detections) -> tuple[float, str]:
@@ -159,27 +170,20 @@ def _plan(sample: SampleRegion, found: Detections, sigma: float, sources: int, s
 
 def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[Points, float]:
     """Scale, subtract and detect with the sources in the image; return centres and scale."""
-    stage = runner.stages[4]
-    rasters = {key: runner.store.open(runner.records[key]) for key in stage.reads}
-    upstream = {n: valid_record(runner, n) for n in sorted({n for n, _ in stage.reads})}
-    top = valid_record(runner, 4).facts["saturation"]["post"]
-    rasters[(1, "post")] = InjectedRaster(
-        rasters[(1, "post")],
+    stage, upstream = runner.stages[_DIFFERENCE], runner.main_records()
+    upstream = {n: record for n, record in upstream.items() if n < _DIFFERENCE}
+    inputs = runner._stage_inputs(stage, upstream)
+    injected = InjectedRaster(
+        inputs.rasters[_POST],
         plan.x,
         plan.y,
         plan.flux,
         sigma_px=plan.sigma_px,
         gain=plan.gain,
-        top=top,
+        top=valid_record(runner, _DIFFERENCE).facts["saturation"]["post"],
         seed=plan.seed,
     )
-    inputs = StageInputs(
-        params=runner.request.own_params(stage),
-        rasters=rasters,
-        records=upstream,
-        pair=None,
-        threads=runner.threads,
-    )
+    inputs = replace(inputs, rasters={**inputs.rasters, _POST: injected})
     with single_threaded_blas():
         output = stage.process(inputs)
     facts = found.facts
@@ -202,7 +206,7 @@ def _write_difference(
     folder: Path,
 ) -> Path:
     """Write the main difference of an output where it disturbs nobody, and return its path."""
-    product, stage = output.products[0], runner.stages[4]
+    product, stage = output.products[0], runner.stages[_DIFFERENCE]
     paths = runner.store.paths
     store = CheckpointStore(PairPaths(folder, paths.sample, paths.dye))
     record = runner.describe(stage, output, upstream, product.name, product.label)
@@ -245,7 +249,7 @@ def _written(result: LimitResult, runner: StageRunner) -> LimitResult:
     """Write table and figure, and return the result with their paths."""
     from exo2micro.plotting.limit_curve import plot_limit_curve
 
-    paths, suffix = runner.store.paths, runner.request.suffix_at(4)
+    paths, suffix = runner.store.paths, runner.request.suffix_at(_DIFFERENCE)
     table_path = paths.folder / f"{paths.stem('detection_limit', suffix)}.ecsv"
     figure_path = paths.picture("detection_limit", suffix)
     write_table(result.table(), table_path)

@@ -81,7 +81,7 @@ def detect_pair(
             difference,
             _targets(path),
             **detection_options(run, threshold, width_px),
-            background=runner.store.open(valid_record(runner, _ALIGNMENT)),
+            background=runner.open(valid_record(runner, _ALIGNMENT)),
             region=sample_region(runner),
             threads=run.threads,
         )
@@ -164,7 +164,7 @@ def finished_runner(run: SampleDye) -> StageRunner:
 
 def sample_region(runner: StageRunner) -> SampleRegion:
     """Return where the sample of a finished pair lies."""
-    post = runner.store.open(runner.records[(1, "post")])
+    post = runner.open(runner.records[(1, "post")])
     return SampleRegion(post, post_window(valid_record(runner, _ALIGNMENT).facts))
 
 

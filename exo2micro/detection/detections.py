@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from exo2micro._version import __version__
 from exo2micro.detection.difference import Difference
-from exo2micro.detection.flags import NOT_COUNTED
+from exo2micro.detection.flags import NOT_COUNTED, Flag
 from exo2micro.raster.base import Raster
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SearchFacts:
     expected_false : float
         False objects to expect of Gaussian noise.
     negatives : int
-        Objects found in the negative image: all of them false.
+        Objects found in the negative image away from saturated and masked pixels: all false.
     cut : int
         Structures too long for microbes that were cut.
     level_range : tuple of float
@@ -168,6 +168,12 @@ class Detections:
             texts.append(
                 f"the negative image holds {facts.negatives} objects where noise alone gives "
                 f"{facts.expected_false:.1f}: about as many of those found may be false"
+            )
+        saturated = np.count_nonzero(self.columns["flags"] & np.uint8(Flag.SATURATED))
+        if saturated:
+            texts.append(
+                f"{saturated} objects hold saturated pixels: where the pre-stain image saturates, "
+                "such an object may be rock"
             )
         if facts.cut:
             texts.append(f"{facts.cut} structures were too long for microbes and were cut")

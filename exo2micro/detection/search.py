@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import Mask
-from exo2micro.detection.flags import Flag
+from exo2micro.detection.flags import FROM_QUALITY, Flag
 from exo2micro.detection.measure import SKIRT_PX, Columns, measure
 from exo2micro.detection.segments import Components, Labels, find_components, part
 from exo2micro.detection.significance import MatchedFilter, Window
@@ -22,6 +22,9 @@ LONGEST_PX: Final = 768
 
 _NEIGHBOUR_PX: Final = 2 * SKIRT_PX + 2
 """Nearer objects share light."""
+
+_DOUBT_PX: Final = 12
+"""Objects of the negative image that begin this near to saturated or masked pixels are left out."""
 
 _STRIP_PX: Final = 2
 """Pixels along a window's border whose curvature is not known."""
@@ -214,6 +217,13 @@ def _count_negatives(
     wide: tuple[slice, ...],
     threshold: float,
 ) -> int:
-    """Return how many objects of the negative image begin on the sample in the core."""
+    """Return how many objects of the negative image begin in the core, where an object counts.
+
+    Where post saturates, the difference is too low by as much: that says nothing about noise.
+    """
     negative = find_components(-window.significance * on_sample, threshold)
-    return int(_beginning_in(negative, core, wide).size)
+    own = _beginning_in(negative, core, wide)
+    doubtful = (window.flags & np.uint8(FROM_QUALITY)) > 0
+    side = 2 * _DOUBT_PX + 1
+    near = cv2.dilate(doubtful.view(np.uint8), np.ones((side, side), np.uint8))
+    return int(np.count_nonzero(near.ravel()[negative.first[own]] == 0))

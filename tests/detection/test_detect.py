@@ -242,3 +242,20 @@ def test_an_empty_difference_is_an_error(image):
 def test_settings_out_of_range(setting):
     with pytest.raises(ParameterError, match=next(iter(setting))):
         detect(as_difference(noise_image((64, 64))), **setting)
+
+
+def test_saturated_pits_are_no_sign_of_noise():
+    image, _ = grid_of_blobs(flux=-1000)
+    assert detect(as_difference(image)).facts.negatives == 100
+    quality = np.zeros(image.shape, np.uint8)
+    quality[:, :200] = Flag.SATURATED
+    assert 45 <= detect(as_difference(image, quality=quality)).facts.negatives <= 50
+
+
+def test_saturated_objects_are_told():
+    image, _ = grid_of_blobs(flux=1000)
+    quality = np.full(image.shape, Flag.SATURATED, np.uint8)
+    assert any(
+        "100 objects hold saturated" in t
+        for t in detect(as_difference(image, quality=quality)).warnings()
+    )
