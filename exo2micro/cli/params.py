@@ -11,6 +11,7 @@ from exo2micro.cli.terminal import Terminal
 from exo2micro.config import Layer, explain, resolve_config
 from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES
 from exo2micro.parameter import Parameter, Value
+from exo2micro.tables import Table as Rows
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +48,12 @@ def params(
     The short name stands in file names and, in upper case, in FITS headers.
     """
     if sources:
-        table = explain(resolve_config(raw_dir, settings), stage)
+        from exo2micro.custom.run_code import collect
+        from exo2micro.execution.extras import configured_steps
+
+        extra = collect(configured_steps(raw_dir, None)).steps
+        own = [r for s in extra if stage in (None, s.step.after) for r in s.parameter_rows()]
+        table = Rows([*explain(resolve_config(raw_dir, settings), stage).rows, *own])
         terminal.result({"parameters": table.rows}, lambda: str(table))
         return
     rows = {n: row for n, row in PARAMETER_REGISTRY.items() if stage in (None, row.stage)}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exo2micro.custom.memory import get_default_template, get_template_for_memory_type
     from exo2micro.custom.names import check_name
     from exo2micro.custom.signals import functions_changed
+    from exo2micro.custom.step import FunctionStep
     from exo2micro.custom.store import CustomFunctionInfo
     from exo2micro.custom.templates import get_template_for_kind
     from exo2micro.custom.validation import (
@@ -39,6 +40,7 @@ _HOMES = {
     "CustomFunctionInfo": "custom.store",
     "CustomFunctionManager": "custom.manager",
     "FunctionParameter": "custom.function",
+    "FunctionStep": "custom.step",
     "Limits": "custom.isolation",
     "ValidationError": "errors",
     "ValidationResult": "custom.validation",
@@ -66,6 +68,7 @@ __all__ = [
     "CustomFunctionInfo",
     "CustomFunctionManager",
     "FunctionParameter",
+    "FunctionStep",
     "Limits",
     "ValidationError",
     "ValidationResult",

@@ -31,7 +31,14 @@ def function_of(function: Callable[..., Any]) -> CustomFunction:
             "CustomFunctionManager().register_from_code(...) and add it by its name"
         )
         raise CustomFunctionError(msg) from error
-    code = _with_memory_type(source, name)
+    is_marked = name in read_source(source).decorated
+    if hasattr(function, "memory_contract") and not is_marked:
+        msg = (
+            f"the decorator of {name} is not understood from its source; write it plainly, such "
+            "as @torch or @numpy(halo=2), after `from exo2micro.custom.memory import torch`"
+        )
+        raise CustomFunctionError(msg)
+    code = _without_foreign(source) if is_marked else f"@numpy\n{_without_foreign(source)}"
     declared = read_source(code).decorated
     if name not in declared:
         msg = f"{name} is not defined by `def` at the top of its source; give a plain function"
@@ -39,14 +46,6 @@ def function_of(function: Callable[..., Any]) -> CustomFunction:
     found = declared[name].as_function()
     _refuse_surroundings(plain, found)
     return found
-
-
-def _with_memory_type(source: str, name: str) -> str:
-    """Return a source whose function has a memory type's decorator and no foreign one."""
-    if name in read_source(source).decorated:
-        return _without_foreign(source)
-    lines = _without_foreign(source)
-    return f"@numpy\n{lines}"
 
 
 def _without_foreign(source: str) -> str:

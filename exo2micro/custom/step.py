@@ -36,12 +36,15 @@ class FunctionStep:
     applies_to : str
         ``pre``, ``post``, ``pair`` (both, post first) or ``difference``; by default the
         difference after stage 4, else pre.
+    source : str
+        Who asked for it.
     """
 
     function: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     after: int = 3
     applies_to: str = ""
+    source: str = field(default="run", compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.after, bool) or self.after not in STAGE_NAMES:
@@ -80,13 +83,13 @@ class FunctionStep:
         return cls.of(name.strip(), values)
 
     @classmethod
-    def of(cls, function: str, values: Mapping[str, Any]) -> "FunctionStep":
+    def of(cls, function: str, values: Mapping[str, Any], source: str = "run") -> "FunctionStep":
         """Return the step of a flat mapping: ``after``, ``applies_to`` and parameters together."""
         options: dict[str, Any] = {key: values[key] for key in _OPTIONS if key in values}
         if isinstance(options.get("after"), str):
             options["after"] = _whole_number(options["after"])
         parameters = {key: value for key, value in values.items() if key not in _OPTIONS}
-        return cls(function, parameters, **options)
+        return cls(function, parameters, **options, source=source)
 
     def __str__(self) -> str:
         words = [f"after={self.after}", f"applies_to={self.applies_to}"]
@@ -139,6 +142,22 @@ class ResolvedStep:
     def alters_noise(self) -> bool:
         """Whether the pixels that are subtracted, or the difference, are no longer as measured."""
         return self.step.after != 2
+
+    def parameter_rows(self) -> list[dict[str, Any]]:
+        """Return the values as rows of the table of all parameters."""
+        return [
+            {
+                "stage": self.step.after,
+                "parameter": f"+{self.name}.{parameter.name}",
+                "value": self.values[parameter.name],
+                "default": parameter.default,
+                "source": (
+                    self.step.source if parameter.name in self.step.parameters else "default"
+                ),
+                "overrides": None,
+            }
+            for parameter in self.function.parameters
+        ]
 
     def describe(self) -> dict[str, Any]:
         """Return what records keep: everything that is needed to do it again."""

@@ -90,7 +90,7 @@ def _configured(stage: ExtraStage) -> FunctionStep:
         msg = f"{stage.source}: an extra stage needs a function: add function = 'NAME'"
         raise ConfigError(msg)
     try:
-        return FunctionStep.of(name, values)
+        return FunctionStep.of(name, values, str(stage.source))
     except ParameterError as error:
         msg = f"{stage.source}: {error}"
         raise ConfigError(msg) from error
@@ -180,19 +180,8 @@ class TakesStages:
 
     def _stage_rows(self, stage: int | None) -> list[dict[str, Any]]:
         """Return the parameters of the extra stages as rows of the table of all parameters."""
-        return [
-            {
-                "stage": resolved.step.after,
-                "parameter": f"+{resolved.name}.{parameter.name}",
-                "value": resolved.values[parameter.name],
-                "default": parameter.default,
-                "source": "run" if parameter.name in resolved.step.parameters else "default",
-                "overrides": None,
-            }
-            for resolved in self._extras.resolve().steps
-            if stage in (None, resolved.step.after)
-            for parameter in resolved.function.parameters
-        ]
+        steps = self._extras.resolve().steps
+        return [r for s in steps if stage in (None, s.step.after) for r in s.parameter_rows()]
 
 
 Owner = TypeVar("Owner", bound=TakesStages)

@@ -76,6 +76,13 @@ class StageRunner:
     def __post_init__(self) -> None:
         self.records: dict[tuple[int, str], Record] = {}
         self.steps = [FunctionStage(r, place) for place, r in enumerate(self.request.steps)]
+        lost = next((step for step in self.steps if step.number not in self.stages), None)
+        if lost is not None:
+            msg = (
+                f"the extra stage {lost.stage_name} follows stage {lost.number}, which this run "
+                f"does not have; its stages are {list(self.stages)}"
+            )
+            raise ParameterError(msg)
         self.step_records: dict[tuple[int, str], Record] = {}
         self._stamps: Mapping[str, FileStamp] | None = None
         self.memory_debug = False

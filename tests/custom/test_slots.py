@@ -245,6 +245,12 @@ def test_an_unknown_function_fails_before_any_stage_with_near_names(project, sto
     assert not project.processed.exists()
 
 
+def test_a_stage_that_the_run_does_not_have_cannot_be_followed(place, monkeypatch):
+    monkeypatch.setitem(STAGE_NAMES, 9, "elsewhere")
+    with pytest.raises(ParameterError, match="denoise follows stage 9, which this run does not"):
+        started(place, "denoise:after=9").plan()
+
+
 def test_after_1_later_stages_resample_the_result(place):
     result = started(place, "denoise:after=1,applies_to=pre,sigma=1.5").run(to_stage=3)
     assert [row["action"] for row in result["stages"]] == ["cached", "run", "run", "run"]
@@ -343,12 +349,16 @@ def test_the_memory_check_counts_it(place, store, monkeypatch):
     run.run(to_stage=3)
 
 
-def test_configuration_files_add_stages(place, tmp_path):
+def test_configuration_files_add_stages(place, capsys):
     file = place.root / "exo2micro.toml"
     file.write_text('pad = 40\n[[stages]]\nfunction = "denoise"\nafter = 4\nsigma = 2\n')
     try:
         (step,) = started(place)._extras.steps
         assert step == FunctionStep("denoise", {"sigma": 2}, 4)
+        (row,) = (r for r in started(place).explain_params(4).rows if "+" in r["parameter"])
+        assert (row["value"], row["source"]) == (2.0, f"project file {file}:2")
+        assert main(["params", "--sources", "--raw-dir", str(place.raw)]) == 0
+        assert "+denoise.sigma" in capsys.readouterr().out
         file.write_text('pad = 40\n[[stages]]\nfunction = "denoise"\nafter = 7\n')
         with pytest.raises(ConfigError, match=r"exo2micro.toml:2: after must be one of"):
             started(place)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from exo2micro.custom import memory
+from exo2micro.custom.memory import numpy
 from exo2micro.custom.plain import function_of
 from exo2micro.custom.stage import FunctionStage
 from exo2micro.custom.step import FunctionStep, in_order, resolve
@@ -242,6 +244,23 @@ def test_a_plain_function_travels_by_its_source():
     assert function.doc == "Do nothing."
     assert [(p.name, p.default) for p in function.parameters] == [("sigma", 1.0)]
     np.testing.assert_array_equal(function.load()(np.ones((1, 2, 2)), sigma=3.0), 3.0)
+
+
+@memory.numpy(halo=3)
+def foreign(image):
+    return image
+
+
+@numpy(halo=3)
+def marked(image):
+    return image
+
+
+def test_a_memory_type_travels_with_the_function():
+    loaded = function_of(marked).load()
+    assert loaded.memory_contract.halo == 3
+    with pytest.raises(CustomFunctionError, match="the decorator of foreign is not understood"):
+        function_of(foreign)
 
 
 def test_a_function_that_uses_its_surroundings_is_refused():
