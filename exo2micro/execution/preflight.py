@@ -10,11 +10,13 @@ from typing import Any
 from exo2micro.errors import InsufficientDiskError, InsufficientMemoryError
 from exo2micro.execution.machine import available_memory_bytes
 
-# Chosen to lie above measured peaks with two threads (see "Memory" in benchmarks/RESULTS.md): 8 and
-# 16 bit at 2000 x 2000, 8 bit at 30 000 x 25 000.
-_BASE_BYTES = {8: 620_000_000, 16: 690_000_000, 32: 740_000_000}
-_BYTES_PER_CANVAS_PIXEL = 0.35
-_BYTES_PER_CANVAS_COLUMN = 14_000
+# Chosen to lie above measured peaks with two threads (see "Memory" in benchmarks/RESULTS.md). The
+# samples of brightness and noise grow with the image up to a size.
+_BASE_BYTES = {8: 560_000_000, 16: 640_000_000, 32: 700_000_000}
+_SAMPLE_BYTES_PER_PIXEL = 14
+_MOST_SAMPLED_PIXELS = 30_000_000
+_BYTES_PER_CANVAS_PIXEL = 0.65
+_BYTES_PER_CANVAS_COLUMN = 5_000
 _BYTES_PER_FURTHER_THREAD = 60_000_000
 _MEASURED_THREADS = 2
 _BASE_SECONDS = 4.0
@@ -84,13 +86,33 @@ class PreflightReport:
 
 
 def estimate_pipeline_memory(
-    canvas_shape: Sequence[int], bits: int = 8, threads: int = _MEASURED_THREADS
+    canvas_shape: Sequence[int],
+    post_shape: Sequence[int] | None = None,
+    bits: int = 8,
+    threads: int = _MEASURED_THREADS,
 ) -> int:
-    """Return the expected peak memory in bytes for a canvas ``(ny, nx)`` and a bit depth."""
+    """Return the expected peak memory in bytes.
+
+    Parameters
+    ----------
+    canvas_shape : sequence of int
+        ``(ny, nx)`` with the border.
+    post_shape : sequence of int, optional
+        The same without it.
+    bits : int
+        Bits per pixel and channel.
+    threads : int
+        Threads of the run.
+    """
     ny, nx = canvas_shape
-    further = max(0, threads - _MEASURED_THREADS) * _BYTES_PER_FURTHER_THREAD
-    base = _BASE_BYTES[_known_depth(bits)]
-    return int(base + further + _BYTES_PER_CANVAS_PIXEL * ny * nx + _BYTES_PER_CANVAS_COLUMN * nx)
+    inner_ny, inner_nx = post_shape or canvas_shape
+    return int(
+        _BASE_BYTES[_known_depth(bits)]
+        + _SAMPLE_BYTES_PER_PIXEL * min(inner_ny * inner_nx, _MOST_SAMPLED_PIXELS)
+        + _BYTES_PER_CANVAS_PIXEL * ny * nx
+        + _BYTES_PER_CANVAS_COLUMN * nx
+        + _BYTES_PER_FURTHER_THREAD * max(0, threads - _MEASURED_THREADS)
+    )
 
 
 def estimate_pipeline_output_size(
@@ -158,7 +180,7 @@ def preflight_check(
     from exo2micro.subtraction.scale import active_estimators
 
     differences = len(active_estimators(params))
-    memory = estimate_pipeline_memory(canvas, bits, threads) + custom_bytes
+    memory = estimate_pipeline_memory(canvas, post_shape, bits, threads) + custom_bytes
     disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences, bits)
     free_memory = get_available_memory()
     free_disk = shutil.disk_usage(existing_folder(Path(output_dir))).free
