@@ -63,6 +63,20 @@ def test_blocks_may_lie_on_any_grid(data, grid):
     np.testing.assert_array_equal(again, values[: half.stop - half.start])
 
 
+def test_beyond_the_limit_of_opencv_windows_have_the_bits_of_the_whole():
+    long = RNG.integers(0, 250, (48, 35_000)).astype(np.uint8)
+    transform = Transform.similarity(rotation_deg=0.02, shift=(3.3, 1.7), centre=(17_000, 24))
+    warped = WarpedRaster(ArrayRaster(long), transform, (40, 34_500))
+    whole = warped.read_all()
+    for start in (0, 32_700, 33_901):
+        cols = slice(start, start + 199)
+        np.testing.assert_array_equal(warped.read(slice(5, 33), cols), whole[5:33, cols])
+    values, _ = exact(
+        long[:, 33_000:], Transform.translation(-33_000, 0) @ transform, (40, 900), (0, 33_200)
+    )
+    np.testing.assert_allclose(whole[:, 33_200:34_100], values, atol=0.01)
+
+
 def test_threads_do_not_change_a_bit():
     windows = [(slice(r, r + 97), slice(c, c + 97)) for r in (0, 300, 500) for c in (0, 250, 400)]
     with ThreadPoolExecutor(4) as pool:
