@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from exo2micro.errors import ScaleError
 from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.dark import Surroundings
 from exo2micro.subtraction.statistics import (
@@ -69,6 +70,11 @@ def solve_line(
     The instrument (the brightness of the neighbours) carries the signal of pre but not its noise,
     so noise and sub-pixel shifts do not flatten the slope as they do in least squares.
 
+    Raises
+    ------
+    ScaleError
+        If pre is the same everywhere.
+
     References
     ----------
     Reiersol 1941, Econometrica 9, 1; Fuller 1987, Measurement Error Models, section 1.4.
@@ -77,7 +83,14 @@ def solve_line(
     w, wz = weights, weights * instrument
     matrix = np.array([[np.sum(wz * pre), np.sum(wz)], [np.sum(w * pre), np.sum(w) + pull]])
     right = np.array([np.sum(wz * post), np.sum(w * post) + pull * prior.centre])
-    solution = np.linalg.solve(matrix, right)
+    try:
+        solution = np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        msg = (
+            "the background has one brightness everywhere, so that no scale can be told from an "
+            "offset; check that the images show the sample"
+        )
+        raise ScaleError(msg) from None
     return float(solution[0]), float(solution[1])
 
 

@@ -179,6 +179,30 @@ def test_unusable_pairs_are_refused_in_words():
         sample_pairs(made.post, ArrayRaster(np.zeros((5, 5), np.float32)), None)
 
 
+def test_negative_and_constant_images_are_refused_in_words():
+    made = pair()
+    below = ArrayRaster(made.pre.read_all() - np.float32(5000))
+    with pytest.raises(ScaleError, match="no scale exists"):
+        sample_pairs(made.post, below, made.valid)
+    constant = ArrayRaster(np.full(made.post.shape, 7, np.uint8))
+    with pytest.raises(ScaleError, match="one brightness everywhere"):
+        sample_pairs(constant, constant, made.valid)
+    lost = ArrayRaster(np.full(made.post.shape, np.nan, np.float32))
+    with pytest.raises(ScaleError, match="do not overlap"):
+        sample_pairs(made.post, lost, made.valid)
+
+
+def test_negative_pixels_in_a_pair_without_pedestal_do_not_matter():
+    made = pair()
+    clean = estimate_scales(sample_of(made), {})[""].scale
+    dark = made.pre.read_all() - np.float32(3.0)
+    post = made.post.read_all().astype(np.float32) - np.float32(3.0)
+    shifted = sample_pairs(
+        ArrayRaster(post), ArrayRaster(dark), made.valid, saturation_post=252, saturation_pre=252
+    )
+    assert estimate_scales(shifted, {})[""].scale == pytest.approx(clean, rel=0.005)
+
+
 def test_nan_and_outliers_in_pre_do_not_matter():
     made = pair()
     clean = estimate_scales(sample_of(made), {})[""].scale
