@@ -24,6 +24,7 @@ from exo2micro.census import detection_limit
 from exo2micro.detection import Detections, Difference, detect, open_difference
 from exo2micro.detection.completeness import Completeness
 from exo2micro.raster.base import ArrayRaster
+from exo2micro.raster.windows import row_bands
 from exo2micro.synthetic import PairSpec, SyntheticPair, make_pair, write_pair
 
 PAD = 200
@@ -305,17 +306,9 @@ def true_completeness(pair: SyntheticPair, found: Detections, sigma: float) -> C
 
 def cost(side: int) -> None:
     """Print time and memory of detection alone on noise with microbes, file reading included."""
-    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "difference.fits"
-        data = np.zeros((side, side), ">f4")
-        for start in range(0, side, 500):
-            data[start : start + 500] = rng.normal(0, 3, (min(500, side - start), side))
-        places = rng.integers(8, side - 8, (2, side * side // 2500))
-        for row, col in places.T:
-            data[row - 1 : row + 2, col - 1 : col + 2] += 40
-        fits.writeto(path, data)
-        del data
+        write_noise(path, side)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         started, spent = time.perf_counter(), time.process_time()
         found = detect(open_difference(path), scratch=Path(folder))
@@ -326,6 +319,22 @@ def cost(side: int) -> None:
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB "
             f"({before / 1024:.0f} MB before)"
         )
+
+
+def write_noise(path: Path, side: int) -> None:
+    """Write noise with a microbe on every 2500 pixels, band by band."""
+    rng = np.random.default_rng(0)
+    header = fits.Header(
+        {"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": side, "NAXIS2": side}
+    )
+    stream = fits.StreamingHDU(path, header)
+    for rows in row_bands(side, 400):
+        data = rng.normal(0, 3, (rows.stop - rows.start, side)).astype(">f4")
+        for _ in range(data.size // 2500):
+            row, col = rng.integers(4, data.shape[0] - 4), rng.integers(4, side - 4)
+            data[row - 1 : row + 2, col - 1 : col + 2] += 40
+        stream.write(data)
+    stream.close()
 
 
 def main() -> None:
