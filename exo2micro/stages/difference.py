@@ -43,7 +43,7 @@ class DifferenceStage(Stage):
     number = 4
     stage_name = "difference"
     title = "scale and difference"
-    revision = 3
+    revision = 4
     reads = ((1, "post"), (3, "pre"))
     both_formats = True
     withheld_on_fail = True

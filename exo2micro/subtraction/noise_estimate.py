@@ -238,16 +238,17 @@ def _fit(
     gain, read_noise = known.gain, known.read_noise
     doubts: list[str] = []
     result = _fit_free(line, camera, gain, read_noise)
-    if gain is None and result.gain < 0:
+    if read_noise is None and result.gain > 0 and _is_below_rounding(result):
+        read_noise = 0.0
+        result = _fit_free(line, camera, gain, read_noise)
+    if gain is None and result.gain <= 0:
         doubts.append(
             f"no shot noise of {role} can be seen (the variance does not grow with brightness); "
             "its noise is taken to be the same at every brightness"
         )
-        gain = 0.0
-        result = _fit_free(line, camera, gain, read_noise)
-    if read_noise is None and result.floor + result.gain * camera.pedestal < camera.rounding:
-        read_noise = 0.0
-        result = _fit_free(line, camera, gain, read_noise)
+        result = _fit_free(line, camera, 0.0, known.read_noise)
+        if known.read_noise is None and _is_below_rounding(result):
+            result = _from_given(camera, GivenNoise(0.0, 0.0))
     if known.gain is None and result.gain_error > DOUBTFUL * result.gain > 0:
         percent = 100.0 * result.gain_error / result.gain
         doubts.append(
@@ -261,6 +262,11 @@ def _fit(
             "is not Gaussian"
         )
     return result, doubts
+
+
+def _is_below_rounding(camera: CameraNoise) -> bool:
+    """Return whether a fit leaves less noise at the pedestal than rounding makes."""
+    return camera.floor + camera.gain * camera.pedestal < camera.rounding
 
 
 def _fit_free(

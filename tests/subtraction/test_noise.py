@@ -275,3 +275,15 @@ def test_a_pair_without_shot_noise_gets_one_error_for_all():
     )
     assert np.median(planes["ERR"]) == pytest.approx(3 * np.sqrt(2), rel=0.03)
     assert planes["ERR"].max() < 1.3 * planes["ERR"].min()
+
+
+def test_no_gain_is_negative_where_one_image_was_smoothed(plain):
+    smooth = cv2.GaussianBlur(plain.post.read_all().astype(np.float32), (0, 0), 1.2)
+    pre = cv2.GaussianBlur(plain.pre.read_all(), (0, 0), 0.6)
+    difference = DifferenceRaster(ArrayRaster(smooth), ArrayRaster(pre), scale=plain.scale)
+    estimate = estimate_noise(difference, plain.start)
+    for camera in (estimate.noise.post, estimate.noise.pre):
+        assert camera.gain >= 0
+        assert camera.floor >= ROUNDING_VARIANCE - 1e-9 or camera.gain > 0
+    planes = plain.difference(estimate.noise).read_planes(*WHOLE)
+    assert np.isfinite(planes["SNR"]).all()
