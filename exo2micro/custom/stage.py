@@ -96,7 +96,9 @@ class FunctionStage(Stage, ABC):
         canvas = tuple(inputs.facts["canvas_shape"])
         products = []
         for plane, role in enumerate(self.roles):
-            placed: Raster = OffsetRaster(AppliedRaster(applied, plane), canvas, offset)
+            own = tuple(inputs.facts[f"{role}_shape"]) if self.number == 1 else shape
+            result = OffsetRaster(AppliedRaster(applied, plane), own, (0, 0))
+            placed: Raster = OffsetRaster(result, canvas, offset)
             if role != "post" and valid is not None:
                 placed = Masked(placed, valid)
             source = RasterSource(placed)

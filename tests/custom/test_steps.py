@@ -1,5 +1,7 @@
 """An extra stage as data: what it says, which values it takes, how its function is applied."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,8 @@ from exo2micro.custom.step import FunctionStep, in_order, resolve
 from exo2micro.custom.windowed import AppliedFunction, working_bytes
 from exo2micro.errors import CustomFunctionError, CustomStageError, ParameterError
 from exo2micro.raster.base import ArrayRaster
-from exo2micro.stages import STAGES
+from exo2micro.raster.record import Record
+from exo2micro.stages import STAGES, StageInputs
 
 SMOOTH = '''
 @numpy(halo=lambda sigma, rounds, mode: 4 * sigma * rounds + 1)
@@ -268,3 +271,25 @@ def test_a_function_that_uses_its_surroundings_is_refused():
         function_of(surrounded)
     with pytest.raises(CustomFunctionError, match="the source of .* cannot be found"):
         function_of(len)
+
+
+def test_after_stage_1_each_image_of_a_pair_keeps_its_own_size(manager):
+    manager.register_from_code("@numpy\ndef up(image):\n    return image + np.float32(1)\n")
+    resolved = resolve(FunctionStep("up", {}, 1, "pair"), manager.get)
+    stage = FunctionStage(resolved, 0)
+    canvas = np.zeros((120, 130), np.uint8)
+    shapes = {"post": (100, 90), "pre": (80, 110)}
+    record = Record("s", "d", 1, "padded", "post", "", "", 1, {}, {})
+    facts = {"offset": [10, 10], "canvas_shape": [120, 130]}
+    facts |= {f"{role}_shape": list(shape) for role, shape in shapes.items()}
+    inputs = StageInputs(
+        params={},
+        rasters={(1, role): ArrayRaster(canvas) for role in shapes},
+        records={1: replace(record, facts=facts)},
+        pair=None,
+        threads=1,
+    )
+    for product, (ny, nx) in zip(stage.process(inputs).products, shapes.values(), strict=True):
+        whole = product.source.read_planes(slice(0, 120), slice(0, 130))["data"]
+        assert whole.sum() == ny * nx
+        assert whole[10 : 10 + ny, 10 : 10 + nx].all()
