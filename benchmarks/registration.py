@@ -183,7 +183,7 @@ def run(bench: Bench, wanted: dict[str, PairSpec | None], seeds: range, path: Pa
     """Measure all pairs that are not stored yet and print the tables."""
     pairs = stored(path)
     done = {(p["case"], p["seed"], tuple(p["shape"])) for p in pairs}
-    print(HEADER)
+    print("\n".join([HEADER, *map(row, pairs)]))
     for seed in seeds:
         for name, spec in wanted.items():
             if (name, seed, bench.shape) in done:
