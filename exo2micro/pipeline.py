@@ -224,6 +224,7 @@ class SampleDye(CheckpointAccess, TakesStages):
 
     # Planning and running
 
+    @under_held_code
     def plan(
         self,
         from_stage: int | None = None,
@@ -239,6 +240,7 @@ class SampleDye(CheckpointAccess, TakesStages):
         numbers = runner.numbers(to_stage)
         return runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
 
+    @under_held_code
     def preflight(
         self,
         from_stage: int | None = None,
@@ -333,6 +335,7 @@ class SampleDye(CheckpointAccess, TakesStages):
         result = result_of(runner, rows, pictures)
         return result | {"seconds": time.perf_counter() - started}
 
+    @under_held_code
     def status(self, *, deep: bool = False) -> Table:
         """Return a table: for each stage whether it is valid, and why not."""
         runner = self._new_runner(deep=deep)
