@@ -12,7 +12,7 @@ from exo2micro.raster.base import Raster
 from exo2micro.raster.header import Card
 from exo2micro.subtraction.correction import FieldCorrection
 from exo2micro.subtraction.difference import QualitySources
-from exo2micro.subtraction.matching import PsfMatch, match_psf
+from exo2micro.subtraction.matching import PsfMatch, Role, match_psf
 from exo2micro.subtraction.sampling import PairSample, sample_pairs
 
 WindowFactor = Callable[[slice, slice], FloatImage]
@@ -56,10 +56,15 @@ class ComparablePair:
         return tuple(text for text in found if text)
 
     @property
+    def convolved(self) -> Role:
+        """The image that was convolved to match the other's sharpness."""
+        return "none" if self.match is None else self.match.role
+
+    @property
     def post_noise_factor(self) -> float:
         """Factor that the matching puts on the variance of the noise of post."""
-        matched = self.match is not None and self.match.role == "post"
-        return self.match.noise_factor if self.match is not None and matched else 1.0
+        convolved = self.match is not None and self.match.role == "post"
+        return self.match.noise_factor if self.match is not None and convolved else 1.0
 
     def resampling(self, interpolation: WindowFactor) -> WindowFactor:
         """Return the factor on the variance of pre: interpolation, matching and field together.
@@ -102,10 +107,10 @@ class ComparablePair:
         """Return matching and field as cards of the primary header."""
         cards: dict[str, Card] = {}
         if self.match is not None and self.match.role != "none":
-            cards["PSFROLE"] = (self.match.role, "image convolved to match the other's sharpness")
+            cards["PSFROLE"] = (self.match.role, "image convolved to match the other")
             cards["PSFSIGMA"] = (self.match.sigma_px, "sigma of that Gaussian in px")
         if self.correction is not None:
-            cards["SFIELD"] = (True, "scale varies: SCALE is its median, see the record")
+            cards["SFIELD"] = (True, "scale varies; SCALE is its median")
         return cards
 
 

@@ -83,7 +83,16 @@ class DifferenceStage(Stage):
         messages, noise = (*canonical.messages, *pair.messages), None
         if inputs.params["planes"] == "all":
             plain = subtract(scale=canonical.scale, offset=canonical.offset)
-            found = _estimate_noise(plain, pair, canonical, inputs)
+            raw = DifferenceRaster(
+                post,
+                pre,
+                scale=canonical.scale,
+                offset=canonical.offset,
+                quality=pair.quality,
+                resampling=valid.noise_factor,
+                correction=pair.correction,
+            )
+            found = _estimate_noise(plain, raw, pair, canonical, inputs)
             metrics["noise"] = describe_noise(found)
             messages, noise = (*messages, *found.messages), found.noise
         certified = certificate_cards(alignment.metrics.get("certificate")) | pair.cards()
@@ -134,11 +143,12 @@ def estimate_from(description: Mapping[str, Any]) -> ScaleEstimate:
 
 def _estimate_noise(
     difference: DifferenceRaster,
+    raw: DifferenceRaster,
     pair: ComparablePair,
     estimate: ScaleEstimate,
     inputs: StageInputs,
 ) -> NoiseEstimate:
-    """Measure the noise of the canonical difference."""
+    """Measure the noise of the canonical difference; a convolved image is measured as it was."""
     levels = inputs.facts["saturation"]
     post, pre = (
         CameraNoise(
@@ -155,12 +165,16 @@ def _estimate_noise(
         offset_error=pair.sample.pedestal.error,
         registration_px=registration_error(inputs.upstream(3).metrics.get("certificate")),
     )
-    return estimate_noise(
-        difference,
-        replace(start, scale_error=estimate.half_width / Z_95),
-        (_given(inputs, "post", pair.post_noise_factor), _given(inputs, "pre")),
-        threads=inputs.threads,
-    )
+    start = replace(start, scale_error=estimate.half_width / Z_95)
+    given = {role: _given(inputs, role) for role in ("post", "pre")}
+    if pair.convolved != "none":
+        # Photon transfer needs noise that is independent from pixel to pixel.
+        before = estimate_noise(raw, start, (given["post"], given["pre"]), threads=inputs.threads)
+        camera = getattr(before.noise, pair.convolved)
+        factor = pair.post_noise_factor
+        gain, read_noise = max(0.0, camera.gain), camera.read_noise
+        given[pair.convolved] = GivenNoise(gain * factor, read_noise * factor**0.5)
+    return estimate_noise(difference, start, (given["post"], given["pre"]), threads=inputs.threads)
 
 
 def _noise_of(noise: DifferenceNoise | None, estimate: ScaleEstimate) -> DifferenceNoise | None:
@@ -168,12 +182,11 @@ def _noise_of(noise: DifferenceNoise | None, estimate: ScaleEstimate) -> Differe
     return replace(noise, scale_error=estimate.half_width / Z_95) if noise else None
 
 
-def _given(inputs: StageInputs, role: str, factor: float = 1.0) -> GivenNoise:
-    """Return what the user knows of a camera, after a kernel that changed the variance."""
+def _given(inputs: StageInputs, role: str) -> GivenNoise:
+    """Return what the user knows of a camera."""
     gain, read_noise = (inputs.params[f"{name}_{role}"] for name in ("gain", "read_noise"))
     return GivenNoise(
-        None if gain is None else float(gain) * factor,
-        None if read_noise is None else float(read_noise) * factor**0.5,
+        None if gain is None else float(gain), None if read_noise is None else float(read_noise)
     )
 
 
