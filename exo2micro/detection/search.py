@@ -11,7 +11,7 @@ from exo2micro._typing import Mask
 from exo2micro.detection.flags import FROM_QUALITY, Flag
 from exo2micro.detection.measure import SKIRT_PX, Columns, measure
 from exo2micro.detection.segments import Components, Labels, find_components, part
-from exo2micro.detection.significance import MatchedFilter, Window
+from exo2micro.detection.significance import MatchedFilter, Window, empty_window
 from exo2micro.raster.base import Raster
 
 FIRST_MARGIN_PX: Final = 48
@@ -109,6 +109,8 @@ def search_window(
             for s, n in zip(core, shape, strict=True)
         )
         window = filtered.read(*wide)
+        if not window.has_data.any():
+            return _nothing(filtered, wide)
         components = find_components(window.significance, threshold)
         own = _beginning_in(components, core, wide)
         if margin >= LONGEST_PX or _are_whole(components.labels, own, wide, shape):
@@ -132,6 +134,13 @@ def search_window(
         pixels=int(np.count_nonzero((window.has_data & on_sample)[place])),
         cut=cut,
     )
+
+
+def _nothing(filtered: MatchedFilter, wide: tuple[slice, ...]) -> Found:
+    """Return what a window without data holds."""
+    none = np.zeros((1, 1), np.int32)
+    columns = measure(empty_window((1, 1)), none, none > 0, filtered, None)
+    return Found(columns, none, wide[0], wide[1], negatives=0, pixels=0, cut=0)
 
 
 def _measure_own(

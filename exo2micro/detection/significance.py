@@ -106,7 +106,7 @@ class MatchedFilter:
         )
         pixels = self.difference.read(*wide)
         if not pixels.has_data.any():
-            return _empty_window((rows.stop - rows.start, cols.stop - cols.start))
+            return empty_window((rows.stop - rows.start, cols.stop - cols.start))
         data = np.where(pixels.has_data, pixels.data - self.mesh.level_at(*wide), np.float32(0))
         noise = pixels.noise if pixels.noise is not None else self.mesh.scatter_at(*wide)
         place = (rows.start - wide[0].start, cols.start - wide[1].start)
@@ -154,7 +154,7 @@ class MatchedFilter:
         return np.divide(signal, norm, out=np.zeros_like(signal), where=norm > 0)
 
 
-def _empty_window(shape: tuple[int, int]) -> Window:
+def empty_window(shape: tuple[int, int]) -> Window:
     """Return a window without any data."""
     nothing = np.zeros(shape, np.float32)
     flags, has_data = np.zeros(shape, np.uint8), np.zeros(shape, np.bool_)

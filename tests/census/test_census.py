@@ -1,10 +1,12 @@
 """Tables and limits of finished pairs, on real files, against exact truth."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
 from astropy.table import Table
-from small_pair import DYE, SAMPLE
+from small_pair import DYE, SAMPLE, Project
 
 from exo2micro import SampleDye
 from exo2micro.census import detect_file, detect_pair, detection_limit, finished_pairs
@@ -21,12 +23,21 @@ def run_of(project, **params):
     return SampleDye(SAMPLE, DYE, **project.dirs(), params=params)
 
 
-def test_a_pair_gets_table_and_labels(done):
-    result = detect_pair(run_of(done))
-    assert result.table == done.folder / "detections.ecsv"
+@pytest.fixture(scope="module")
+def detected(finished, tmp_path_factory):
+    """A copy of the finished project, and what was found in it once."""
+    root = tmp_path_factory.mktemp("census") / "project"
+    shutil.copytree(finished.root, root)
+    project = Project(root, finished.spec)
+    return project, detect_pair(run_of(project))
+
+
+def test_a_pair_gets_table_and_labels(detected):
+    project, result = detected
+    assert result.table == project.folder / "detections.ecsv"
     table = Table.read(result.table)
     labels = tifffile.imread(result.labels)
-    truth = done.truth.truth
+    truth = project.truth.truth
     x, y = np.rint(table["x_post"]).astype(int), np.rint(table["y_post"]).astype(int)
     assert np.mean(truth.microbe_mask()[y, x]) > 0.95
     np.testing.assert_allclose(table["x"] - table["x_post"], 2000)
@@ -43,24 +54,19 @@ def test_a_pair_gets_table_and_labels(done):
     assert np.all(np.isfinite(table["bright_overlap"]))
 
 
-def test_only_the_sample_counts(done):
-    result = detect_pair(run_of(done))
-    on_rock = np.count_nonzero(done.truth.truth.sample_mask())
+def test_only_the_sample_counts(detected):
+    project, result = detected
+    on_rock = np.count_nonzero(project.truth.truth.sample_mask())
     assert result.found.facts.pixels == pytest.approx(on_rock, rel=0.06)
     assert result.found.facts.area_source == "the sample's outline"
 
 
-def test_again_gives_the_same_bytes(done):
-    first = detect_pair(run_of(done))
-    before = first.table.read_bytes(), first.labels.read_bytes()
-    second = detect_pair(run_of(done))
-    assert (second.table.read_bytes(), second.labels.read_bytes()) == before
-
-
-def test_a_file_in_the_pairs_folder_gets_the_same_objects(done):
-    by_pair = detect_pair(run_of(done))
-    by_file = detect_file(done.folder / "fits" / "04_difference_difference.fits")
-    assert by_file.table == by_pair.table
+def test_a_file_in_the_pairs_folder_gets_the_same_objects_and_bytes(detected):
+    project, by_pair = detected
+    before = by_pair.labels.read_bytes()
+    by_file = detect_file(project.folder / "fits" / "04_difference_difference.fits")
+    assert (by_file.table, by_file.labels) == (by_pair.table, by_pair.labels)
+    assert by_file.labels.read_bytes() == before
     for name in ("x", "y", "flux", "snr"):
         np.testing.assert_array_equal(by_file.found.columns[name], by_pair.found.columns[name])
 
@@ -115,7 +121,7 @@ def test_the_limit_is_where_microbes_begin_to_be_found(done):
     assert table.meta["sentence"] == result.sentence()
     assert result.figure_path.read_bytes().startswith(b"\x89PNG")
     added = {"detection_limit.ecsv", "detection_limit.png"}
-    assert set(path.name for path in done.folder.rglob("*")) == set(before) | added
+    assert {path.name for path in done.folder.rglob("*")} == set(before) | added
     again = detection_limit(run, sources=40, sigma_px=1.5, seed=5)
     assert again.to_dict() == result.to_dict()
 
