@@ -19,6 +19,11 @@ def record_sections(record: Record) -> dict[str, dict[str, Any]]:
     sections: dict[str, dict[str, Any]] = {
         "Result": {"sample": record.sample, "dye": record.dye} | verdict | _scale_rows(record),
         "Parameters": _param_rows(record),
+        "Extra stages": {
+            f"{s['name']} {s['hash'][:8]}": f"after stage {s['after']} on {s['applies_to']}, "
+            + ", ".join(f"{name} {value_text(v)}" for name, v in s["parameters"].items())
+            for s in record.custom_stages
+        },
         "Made from": {
             **{role: f"{s.name} ({s.sha256[:12]})" for role, s in record.raw.items()},
             **{name: str(digest)[:12] for name, digest in record.inputs.items()},

@@ -165,6 +165,12 @@ def test_record_and_header_tell_the_code(after_3, store):
     assert any("sigma = 2.0" in line for line in header["HISTORY"])
 
 
+def test_explain_tells_it(after_3, capsys):
+    (path,) = after_3[1]["custom_stages"][0]["files"]
+    assert main(["explain", str(path)]) == 0
+    assert "after stage 3 on pre, sigma 2" in capsys.readouterr().out
+
+
 def test_what_the_function_tells_is_in_the_result(after_3):
     (metrics,) = after_3[1]["custom_stages"][0]["metrics"]
     assert metrics["function"]["halo_px"] == 9
