@@ -11,7 +11,6 @@ from scipy import stats
 from exo2micro.detection.completeness import Completeness, Limit
 from exo2micro.plotting.figure import (
     BLACK,
-    BLUE,
     SERIES,
     finish,
     legend_below,
@@ -79,7 +78,7 @@ def _draw_curve(axes: Axes, completeness: Completeness) -> None:
         return
     flux = np.geomspace(completeness.flux[0], completeness.flux[-1], 200)
     chance = stats.norm.cdf((np.log(flux) - fitted[0]) / fitted[1])
-    axes.plot(flux, chance, color=BLUE, label="fitted curve")
+    axes.plot(flux, chance, color=BLACK, label="fitted curve")
 
 
 def _draw_limit(axes: Axes, limit: Limit, colour: str) -> None:
