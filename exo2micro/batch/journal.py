@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import pickle
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class Journal:
     def create(cls, output_dir: Path, pairs: Sequence[Pair], request: object) -> "Journal":
         """Start the journal of a new batch and keep its request, custom code included."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%S")
-        folder = output_dir / FOLDER / f"{stamp}-{os.getpid()}"
+        folder = output_dir / FOLDER / f"{stamp}-{secrets.token_hex(3)}"
         journal = cls(folder, list(pairs))
         with explain_os_errors(folder, "write"):
             folder.mkdir(parents=True)

@@ -3,13 +3,14 @@
 import os
 import resource
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import PAIRS, digests
 
-from exo2micro import SampleDye, run_batch
+from exo2micro import CustomFunctionManager, SampleDye, run_batch
 from exo2micro.batch import resume_batch
 
 VICTIM, OTHERS = PAIRS[0], PAIRS[1:]
@@ -134,3 +135,35 @@ def test_a_pair_in_use_by_another_process_is_named_with_the_owner(lab, calm):
         results = batch(lab)
     assert f"is in use by process {os.getpid()}" in results[0]["status"]
     assert_others_are_calm(lab, calm, results)
+
+
+CRASHING = '''
+@numpy
+def crash(image, limit: int = 300):
+    """Bring the interpreter down on any image larger than a trial's."""
+    if image.shape[-1] > limit:
+        np.lib.stride_tricks.as_strided(image, (2**30,), (2**20,)).sum()
+    return image
+'''
+
+
+def test_a_custom_function_that_crashes_the_interpreter_is_that_pairs_error(
+    lab, calm, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EXO2MICRO_CUSTOM_DIR", str(tmp_path / "store"))
+    CustomFunctionManager().register_from_code(CRASHING)
+    results = batch(lab, only=["A1/*"], stages=["crash:after=4"])
+    assert results[0]["error_type"] == "TaskCrashedError"
+    assert "SIGSEGV" in results[0]["status"]
+    assert_others_are_calm(lab, calm, [*results, *batch(lab, only=["A2/*"])])
+
+
+def test_two_batches_on_one_folder_share_the_work_and_agree(lab, calm):
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: batch(lab), range(2))
+    for mine, other in zip(first, second, strict=True):
+        assert "complete" in (mine["status"], other["status"])
+        for result in (mine, other):
+            assert result["status"] == "complete" or "is in use by process" in result["status"]
+    for sample, _ in PAIRS:
+        assert digests(lab / "processed", sample) == calm[sample]
