@@ -16,6 +16,7 @@ from exo2micro.execution.access import CheckpointAccess
 from exo2micro.execution.borrowing import PARAMETER as BORROW_FROM
 from exo2micro.execution.borrowing import lent_alignment, sibling_dye
 from exo2micro.execution.cleaning import intermediates, remove_images
+from exo2micro.execution.closing import close_run
 from exo2micro.execution.comparison import Comparison, compare_variants
 from exo2micro.execution.events import StageEvent
 from exo2micro.execution.extras import (
@@ -329,10 +330,11 @@ class SampleDye(CheckpointAccess, TakesStages):
                 tell(StageEvent(row.number, row.title, "cached", row.reason))
         self._results = debug_results(runner)
         pictures = draw_stale(runner, self._diagnostics, self._lock, tell)
+        result = result_of(runner, rows, pictures)
+        result |= close_run(runner, self._diagnostics, result, self.raw_dir, self._lock, tell)
         if (keep or self._parameters.snapshot().option("keep")) == "final":
             with self._lock.held():
                 remove_images(runner, intermediates(runner))
-        result = result_of(runner, rows, pictures)
         return result | {"seconds": time.perf_counter() - started}
 
     @under_held_code

@@ -64,7 +64,7 @@ class BatchResults(list[Result]):
         """
         path = Path(path)
         if path.suffix == ".csv":
-            write_text_atomically(path, self._csv())
+            write_text_atomically(path, self.csv_text())
         elif path.suffix == ".ecsv":
             write_text_atomically(path, self._ecsv())
         else:
@@ -83,7 +83,8 @@ class BatchResults(list[Result]):
         rows = [{name: row_of(result)[name] for name in _SHOWN} for result in self]
         return str(Table(rows, footer=self.problems()))
 
-    def _csv(self) -> str:
+    def csv_text(self) -> str:
+        """Return the table as CSV."""
         import io
 
         text = io.StringIO()

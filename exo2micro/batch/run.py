@@ -17,6 +17,7 @@ from exo2micro.batch.prepare import Request, make_request, prepare, select_pairs
 from exo2micro.batch.results import BatchResults
 from exo2micro.batch.supervisor import KILLED, supervise
 from exo2micro.batch.task import Result, Task, execute, skipped_result, stop_file
+from exo2micro.execution.closing import close_batch
 from exo2micro.execution.extras import Step
 from exo2micro.raster.atomic import write_text_atomically
 
@@ -198,6 +199,7 @@ def _run(
     results = journal.results | {
         (t.sample, t.dye): skipped_result(t, "the batch was stopped") for t in missing
     }
+    close_batch(Path(request.output_dir))
     return BatchResults(results[pair] for pair in journal.pairs)
 
 

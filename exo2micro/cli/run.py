@@ -83,6 +83,7 @@ def summary_of(result: Mapping[str, Any]) -> str:
         "alignment": _alignment_text(result.get("certificate")),
         "difference": _difference_text(result.get("difference")),
         "pictures": _folder_text(result.get("diagnostics") or {}),
+        "report": str(result.get("report") or ""),
         "time": f"{result['seconds']:.1f} s",
     }
     width = max(map(len, rows)) + 1

@@ -10,6 +10,8 @@ from exo2micro.execution.plan import PlannedStage
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.base import PairView
 from exo2micro.plotting.gallery import Gallery
+from exo2micro.raster.base import Raster
+from exo2micro.raster.fits_planes import open_fits_planes
 from exo2micro.raster.record import Record
 from exo2micro.stages.borrowed import BORROWED
 from exo2micro.stages.difference import estimate_from
@@ -136,7 +138,16 @@ def pair_view(runner: StageRunner) -> PairView:
         scales=tuple(estimate_from(scale) for scale in scales),
         records=runner.main_records(),
         params=runner.request.params,
+        snr=_significance(runner, difference),
     )
+
+
+def _significance(runner: StageRunner, difference: Record | None) -> Raster | None:
+    """Return the significance that was written beside a difference, None if there is none."""
+    if difference is None or "fits" not in difference.files:
+        return None
+    path = runner.store.paths.image("fits", difference.base, difference.suffix)
+    return open_fits_planes(path).extensions.get("SNR")
 
 
 def _as_subtracted(runner: StageRunner, key: tuple[int, str]) -> Record:

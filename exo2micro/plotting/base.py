@@ -42,6 +42,8 @@ class PairView:
         Main record of each stage, by number.
     params : mapping
         All effective parameters.
+    snr : Raster or None
+        Significance of the difference; None where it was not written.
     """
 
     sample: str
@@ -56,6 +58,7 @@ class PairView:
     scales: "tuple[ScaleEstimate, ...]"
     records: "Mapping[int, Record]"
     params: Mapping[str, Any]
+    snr: Raster | None = None
 
 
 class Diagnostic(metaclass=AutoRegisterMeta):

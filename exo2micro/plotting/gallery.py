@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,25 @@ from exo2micro.raster.record import FileStamp, Record
 logger = logging.getLogger(__name__)
 
 _RECORD = "diagnostics"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A diagnostic of a pair.
+
+    Attributes
+    ----------
+    diagnostic : Diagnostic
+        What it shows, with its caption.
+    path : Path or None
+        The picture, if it is valid now.
+    error : str
+        Why the last drawing failed; empty if it did not.
+    """
+
+    diagnostic: Diagnostic
+    path: Path | None
+    error: str
 
 
 class Gallery:
@@ -61,6 +80,14 @@ class Gallery:
             for d in self._diagnostics
             if self._is_valid(d)
         }
+
+    def pictures(self) -> list["Picture"]:
+        """Return every diagnostic with its picture, or with the reason why there is none."""
+        files = self.files()
+        return [
+            Picture(d, files.get(str(d.name)), self._known.get(str(d.name), {}).get("error", ""))
+            for d in self._diagnostics
+        ]
 
     def draw(self, diagnostic: Diagnostic, view: PairView) -> str:
         """Draw and save one picture; return the error in words, empty if there was none.

@@ -1,0 +1,75 @@
+"""What follows a run or a batch and must never cost a result: reports for people."""
+
+import logging
+import pkgutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from exo2micro.execution.events import StageEvent
+from exo2micro.execution.runner import StageRunner
+from exo2micro.plotting.base import Diagnostic
+from exo2micro.raster.lock import FolderLock
+
+logger = logging.getLogger(__name__)
+
+PAIR_REPORT: Final = "exo2micro.report.after_run:report_run"
+INDEX: Final = "exo2micro.report.after_run:report_batch"
+"""Called by name: reports are made of runs and batches, which cannot import them."""
+
+_REPORTED: Final = (3, 4)
+
+
+def close_run(
+    runner: StageRunner,
+    own: Sequence[Diagnostic],
+    result: Mapping[str, Any],
+    raw_dir: Path,
+    lock: FolderLock,
+    tell: Callable[[StageEvent], None],
+) -> dict[str, Any]:
+    """Write the report of a pair that ran to its end, and return where it is or what failed.
+
+    Parameters
+    ----------
+    runner : StageRunner
+        The runner that knows all valid records.
+    own : sequence of Diagnostic
+        Further diagnostics of the run.
+    result : mapping
+        What the run returns.
+    raw_dir : Path
+        Folder of the raw files.
+    lock : FolderLock
+        Lock of the pair's folder.
+    tell : callable
+        Told when the report is written; nothing is told of one that still holds.
+    """
+    if any(runner.main_record(number) is None for number in _REPORTED):
+        return {"report": None, "report_error": ""}
+    started = 0.0
+    path, failure = None, ""
+
+    def announce() -> None:
+        nonlocal started
+        started = time.perf_counter()
+        tell(StageEvent(0, "report", "start"))
+
+    try:
+        with lock.held():
+            path = pkgutil.resolve_name(PAIR_REPORT)(runner, own, result, raw_dir, announce)
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"
+        logger.warning("the report could not be written: %s", failure, exc_info=True)
+    if started:
+        tell(StageEvent(0, "report", "done", failure, time.perf_counter() - started))
+    return {"report": path, "report_error": failure}
+
+
+def close_batch(output_dir: Path) -> None:
+    """Write the index of all pairs; a failure is logged."""
+    try:
+        pkgutil.resolve_name(INDEX)(output_dir)
+    except Exception:
+        logger.warning("the index of all pairs could not be written", exc_info=True)

@@ -1,0 +1,134 @@
+"""The index of all pairs of an output folder, and their contact sheets."""
+
+import base64
+import datetime
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from exo2micro.batch.journal import Journal, Pair
+from exo2micro.batch.results import BatchResults, row_of
+from exo2micro.errors import CheckpointError
+from exo2micro.raster.paths import PairPaths
+from exo2micro.report.page import write_page
+from exo2micro.report.pair import NAME, report_path
+
+SEVERITY: Final = ("ERROR", "FAIL", "CHECK", "PASS")
+"""From grave to harmless: the order of the table."""
+
+THUMBNAIL: Final = "difference_image"
+_WITHHELD_THUMBNAIL: Final = "registration"
+
+Row = dict[str, Any]
+
+
+def index_path(output_dir: Path) -> Path:
+    """Return where the index of an output folder lies."""
+    return output_dir / "index.html"
+
+
+def write_index(output_dir: Path) -> Path:
+    """Write the index: a table of all pairs, the worst first, their problems and contact sheets.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Usually ``processed``.
+
+    Returns
+    -------
+    Path
+        The HTML file.
+    """
+    entries = sorted(_entries(output_dir), key=_severity)
+    sheets: dict[str, list[Row]] = {}
+    for entry in entries:
+        for name in entry["thumbnails"]:
+            sheets.setdefault(name, []).append(entry)
+    csv = BatchResults(entry["result"] for entry in entries).csv_text()
+    path = index_path(output_dir)
+    counts = {word: sum(e["verdict"] == word for e in entries) for word in SEVERITY}
+    write_page(
+        path,
+        "index.html",
+        {
+            "title": "all pairs",
+            "rows": entries,
+            "counts": {word: count for word, count in counts.items() if count},
+            "problems": [entry for entry in entries if entry["verdict"] != "PASS"],
+            "sheets": sorted(sheets),
+            "csv": "data:text/csv;base64," + base64.b64encode(csv.encode()).decode(),
+        },
+    )
+    return path
+
+
+def _entries(output_dir: Path) -> Iterator[Row]:
+    """Yield one row per report, and one per pair of the latest batch that has no newer one."""
+    journal = _journal(output_dir)
+    reported: set[Pair] = set()
+    for file in sorted(output_dir.glob(f"*/*/records/{NAME}*.json")):
+        pair = file.parts[-4], file.parts[-3]
+        entry = json.loads(file.read_text(encoding="utf-8"))
+        result = entry.get("result") or _without_report(pair, entry.get("error", ""))
+        suffix = file.stem.removeprefix(NAME)
+        page = report_path(PairPaths(output_dir, *pair), suffix)
+        yield _entry(result, suffix, page if page.exists() else None, output_dir, entry)
+        if journal is None or _is_newer(file, journal):
+            reported.add(pair)
+    for pair, result in (journal.results if journal else {}).items():
+        if pair not in reported and result.get("verdict") is None:
+            yield _entry(result, "", None, output_dir, {})
+    for folder in sorted(output_dir.glob("*/*/records")):
+        pair = folder.parts[-3], folder.parts[-2]
+        if not any(folder.glob(f"{NAME}*.json")) and not (journal and pair in journal.results):
+            yield _entry(_without_report(pair, "none was made yet"), "", None, output_dir, {})
+
+
+def _entry(
+    result: Mapping[str, Any],
+    suffix: str,
+    page: Path | None,
+    output_dir: Path,
+    entry: Mapping[str, Any],
+) -> Row:
+    """Return what the page shows of one result."""
+    row = row_of(result)
+    thumbnails = entry.get("thumbnails", {})
+    link = quote(page.relative_to(output_dir).as_posix()) if page else ""
+    return {
+        **row,
+        "result": dict(result),
+        "verdict": row["verdict"] or "ERROR",
+        "settings": suffix,
+        "link": link,
+        "thumbnails": thumbnails,
+        "thumbnail": thumbnails.get(THUMBNAIL) or thumbnails.get(_WITHHELD_THUMBNAIL, ""),
+    }
+
+
+def _severity(entry: Row) -> tuple[int, float, str, str, str]:
+    bound = entry["bound_px"]
+    place = SEVERITY.index(entry["verdict"])
+    names = entry["sample"], entry["dye"], entry["settings"]
+    return place, -(float("inf") if bound is None else bound), *names
+
+
+def _without_report(pair: Pair, error: str) -> Row:
+    reason = f"no report: {error}; run `exo2micro report {pair[0]} {pair[1]}`"
+    return {"sample": pair[0], "dye": pair[1], "status": reason, "verdict": None, "reason": reason}
+
+
+def _journal(output_dir: Path) -> Journal | None:
+    try:
+        return Journal.latest(output_dir)
+    except CheckpointError:
+        return None
+
+
+def _is_newer(file: Path, journal: Journal) -> bool:
+    """Tell whether a report was written since the latest batch started."""
+    began = datetime.datetime.fromisoformat(str(journal.owner["time"])).timestamp()
+    return file.stat().st_mtime >= began

@@ -1,0 +1,204 @@
+"""The report of one pair."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from exo2micro.batch.results import plain
+from exo2micro.errors import CheckpointError
+from exo2micro.execution.results import pair_view
+from exo2micro.execution.runner import StageRunner
+from exo2micro.plotting.gallery import Gallery, Picture
+from exo2micro.raster.atomic import explain_os_errors, write_text_atomically
+from exo2micro.raster.paths import PairPaths
+from exo2micro.raster.record import FileStamp, Record
+from exo2micro.report.census import census_files, table_facts
+from exo2micro.report.facts import key_facts
+from exo2micro.report.flicker import flicker_places
+from exo2micro.report.images import embed_file
+from exo2micro.report.methods import command_line, methods_text, python_code
+from exo2micro.report.page import write_page
+from exo2micro.report.provenance import provenance_of
+from exo2micro.verdict import Verdict
+
+REVISION: Final = 1
+"""Raised when the report of the same results looks different."""
+
+NAME: Final = "report"
+
+_ORDER: Final = (
+    "registration",
+    "fine_alignment",
+    "ratio_histogram",
+    "scale_map",
+    "snr_histogram",
+    "difference_image",
+    "excess_heatmap",
+)
+"""Figures that answer the first questions come first; the others follow by name."""
+
+
+def report_path(paths: PairPaths, suffix: str) -> Path:
+    """Return where the report of a pair with these parameters lies."""
+    return paths.folder / f"{paths.stem(NAME, suffix)}.html"
+
+
+def write_pair_report(
+    runner: StageRunner,
+    gallery: Gallery,
+    result: Mapping[str, Any],
+    raw_dir: Path,
+    announce: Callable[[], None],
+) -> Path:
+    """Write the report of a finished pair, unless the one that is there still holds.
+
+    Parameters
+    ----------
+    runner : StageRunner
+        Knows the valid records of the pair.
+    gallery : Gallery
+        Its pictures.
+    result : mapping
+        As `SampleDye.run` returns it.
+    raw_dir : Path
+        For the commands that repeat the run.
+    announce : callable
+        Called before it is written.
+
+    Returns
+    -------
+    Path
+        The HTML file.
+
+    Raises
+    ------
+    CheckpointError
+        If the pair has no result of stages 3 and 4.
+    """
+    records, paths = runner.main_records(), runner.store.paths
+    if 3 not in records or 4 not in records:
+        msg = f"{paths.sample}/{paths.dye} has no valid result to report; run it first"
+        raise CheckpointError(msg)
+    suffix = runner.request.final_suffix()
+    path, record = report_path(paths, suffix), paths.record(NAME, suffix)
+    census = census_files(paths, records[4])
+    identity = _identity(records, gallery, census)
+    if _is_valid(path, record, identity):
+        return path
+    announce()
+    values, thumbnails = _values(runner, gallery, result, raw_dir, census)
+    write_page(path, "pair.html", values)
+    entry = {
+        "drawn_from": identity,
+        "file": asdict(FileStamp.of(path)),
+        "result": plain({k: v for k, v in result.items() if k != "certificate"})
+        | {"certificate": _short(result.get("certificate"))},
+        "thumbnails": thumbnails,
+    }
+    write_text_atomically(record, json.dumps(entry) + "\n")
+    return path
+
+
+def note_failure(paths: PairPaths, suffix: str, error: str) -> None:
+    """Record that a report could not be written, and remove the one of older results."""
+    report_path(paths, suffix).unlink(missing_ok=True)
+    text = json.dumps({"error": error}) + "\n"
+    with explain_os_errors(paths.records, "write"):
+        write_text_atomically(paths.record(NAME, suffix), text)
+
+
+def _identity(records: Mapping[int, Record], gallery: Gallery, census: Mapping[str, Path]) -> str:
+    """Return a hash of everything that the report shows."""
+    results = [
+        [n, r.fingerprint, r.written, r.verdict.level.name, *r.verdict.reasons]
+        for n, r in sorted(records.items())
+    ]
+    files = [p.path for p in gallery.pictures() if p.path] + list(census.values())
+    stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    errors = [p.error for p in gallery.pictures()]
+    return hashlib.sha256(json.dumps([REVISION, results, stamps, errors]).encode()).hexdigest()
+
+
+def _is_valid(path: Path, record: Path, identity: str) -> bool:
+    try:
+        entry = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if entry.get("drawn_from") != identity:
+        return False
+    return not FileStamp(**entry["file"]).problem(path)
+
+
+def _values(
+    runner: StageRunner,
+    gallery: Gallery,
+    result: Mapping[str, Any],
+    raw_dir: Path,
+    census: Mapping[str, Path],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the template shows, and a thumbnail of each figure."""
+    records, paths = runner.main_records(), runner.store.paths
+    tables = {name: table_facts(p) for name, p in census.items() if p.suffix == ".ecsv"}
+    figures, thumbnails = _figures(gallery)
+    folders = {"output_dir": str(paths.output_dir), "raw_dir": str(raw_dir)}
+    last = records[max(records)]
+    is_cleaned = any(record.removed for record in runner.records.values())
+    verdict = Verdict.worst([last.verdict, *runner.doubts()])
+    values = {
+        "title": f"{paths.sample} / {paths.dye}",
+        "suffix": runner.request.final_suffix(),
+        "verdict": verdict.level.name,
+        "reasons": verdict.reasons,
+        "withheld": not records[4].files,
+        "facts": key_facts(result, records, tables),
+        "messages": result.get("messages") or [],
+        "places": [] if is_cleaned else flicker_places(pair_view(runner)),
+        "figures": figures,
+        "curve": embed_file(census["curve"])[0] if "curve" in census else None,
+        "limit_sentence": tables.get("limit", {}).get("sentence", ""),
+        "methods": methods_text(result, records),
+        "python": python_code(result, runner.request, folders),
+        "command": command_line(result, runner.request, folders),
+        "files": [str(path) for _, path in sorted((result.get("difference") or {}).items())],
+        "home": "../../index.html",
+        **provenance_of(runner, result),
+    }
+    return values, thumbnails
+
+
+def _figures(gallery: Gallery) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the diagnostics with pictures and captions, and their thumbnails."""
+    figures, thumbnails = [], {}
+    for picture in sorted(gallery.pictures(), key=_place_of):
+        d, image = picture.diagnostic, None
+        name = str(d.name)
+        if picture.path is not None:
+            image, thumbnails[name] = embed_file(picture.path)
+        figures.append(
+            {
+                "name": name,
+                "title": name.replace("_", " "),
+                "image": image,
+                "error": picture.error,
+                "shows": d.shows,
+                "good": d.good,
+                "bad": d.bad,
+                "action": d.action,
+            }
+        )
+    return figures, thumbnails
+
+
+def _place_of(picture: Picture) -> tuple[int, str]:
+    name = str(picture.diagnostic.name)
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), name
+
+
+def _short(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a certificate without the list of its tiles."""
+    if certificate is None:
+        return None
+    return {k: v for k, v in certificate.items() if not isinstance(v, list) or k == "reasons"}

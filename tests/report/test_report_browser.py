@@ -1,0 +1,117 @@
+"""Reports in a real browser: what is on screen after keys and clicks."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from small_pair import DYE, SAMPLE
+
+from exo2micro.report import write_index
+
+
+@pytest.fixture
+def report(tab, finished):
+    page = tab.open(finished.folder / "report.html")
+    yield page
+    tab.assert_clean()
+
+
+def shown(page):
+    """Return the alternative text of the picture on top."""
+    hidden = page.locator("#flicker-post").evaluate("e => e.style.visibility") == "hidden"
+    return page.locator("#flicker-pre" if hidden else "#flicker-post").get_attribute("alt")
+
+
+def test_the_report_opens_and_every_picture_has_a_size_and_a_text(report):
+    assert report.locator(".verdict strong").inner_text() == "PASS"
+    sizes = report.locator("img").evaluate_all("all => all.map(e => [e.naturalWidth, e.alt])")
+    assert len(sizes) > 8
+    assert all(width > 50 and alt for width, alt in sizes)
+
+
+def test_space_toggles_and_b_blinks_by_itself(report):
+    assert shown(report).endswith("post-stain")
+    report.keyboard.press(" ")
+    assert shown(report).endswith("final alignment")
+    report.keyboard.press(" ")
+    assert shown(report).endswith("post-stain")
+    report.keyboard.press("b")
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(report.locator("#flicker-post")).to_have_css("visibility", "hidden")
+    expect(report.locator("#flicker-post")).to_have_css("visibility", "visible")
+    report.keyboard.press("b")
+    assert report.locator("[data-mode=blink]").get_attribute("aria-pressed") == "false"
+
+
+def test_keys_choose_place_state_and_mode(report):
+    report.keyboard.press("2")
+    assert shown(report).startswith("upper left")
+    report.keyboard.press("a")
+    report.keyboard.press(" ")
+    assert shown(report) == "upper left: pre-stain after coarse alignment"
+    report.keyboard.press("r")
+    assert shown(report) == "upper left: difference"
+    assert "counts" in report.locator("#flicker-says").inner_text()
+    report.keyboard.press("d")
+    blend = "e => getComputedStyle(e).mixBlendMode"
+    assert report.locator("#flicker-post").evaluate(blend) == "difference"
+
+
+def test_swipe_follows_mouse_and_arrows(report):
+    report.locator("[data-mode=swipe]").click()
+    screen = report.locator(".screen")
+    box = screen.bounding_box()
+    screen.hover(position={"x": box["width"] / 4, "y": 20})
+    edge = float(report.locator("#flicker-swipe").input_value())
+    assert edge == pytest.approx(25, abs=1)
+    assert "inset" in report.locator("#flicker-post").evaluate("e => e.style.clipPath")
+    report.locator("[data-mode=swipe]").press("ArrowRight")
+    assert float(report.locator("#flicker-swipe").input_value()) == edge + 2
+
+
+def test_a_failed_pair_has_no_button_for_a_difference(tab, failed):
+    page = tab.open(failed.folder / "report.html")
+    assert page.locator(".verdict strong").inner_text() == "FAIL"
+    assert not page.locator("[data-mode=result]").is_visible()
+    page.keyboard.press("r")
+    assert shown(page).endswith("post-stain")
+    tab.assert_clean()
+
+
+@pytest.fixture
+def index(tab, finished, failed, tmp_path):
+    shutil.copytree(finished.processed, tmp_path / "processed")
+    shutil.copytree(failed.folder, tmp_path / "processed" / "CD001" / DYE)
+    record = tmp_path / "processed" / "CD001" / DYE / "records" / "report.json"
+    record.write_text(record.read_text().replace(f'"{SAMPLE}"', '"CD001"'))
+    page = tab.open(write_index(Path(tmp_path / "processed")))
+    yield page
+    tab.assert_clean()
+
+
+def samples(page):
+    return page.locator("#pairs tbody tr:visible td:nth-child(2)").all_inner_texts()
+
+
+def test_the_table_sorts_and_filters(index):
+    assert samples(index) == ["CD001", SAMPLE]
+    heading = index.get_by_role("button", name="verdict")
+    heading.click()
+    heading.click()
+    assert samples(index) == [SAMPLE, "CD001"]
+    assert index.locator("th[aria-sort=descending]").inner_text() == "verdict"
+    index.locator("#filter").fill("cd001")
+    assert samples(index) == ["CD001"]
+    index.locator("#filter").fill("")
+    index.locator("#filter-verdict").select_option("PASS")
+    assert samples(index) == [SAMPLE]
+    assert index.locator("#shown").inner_text() == "1 of 2 shown"
+
+
+def test_contact_sheets_and_links(index):
+    assert index.locator(".sheet:visible img").count() == 1
+    index.locator("#sheet").select_option("registration")
+    assert index.locator(".sheet:visible img").count() == 2
+    index.locator(f"#pairs a:text-is('{SAMPLE}')").click()
+    index.wait_for_url("**/report.html")
+    assert index.locator("h1").inner_text() == f"{SAMPLE} / {DYE}"

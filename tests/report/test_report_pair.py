@@ -1,0 +1,148 @@
+"""What the report of a pair says, read as text."""
+
+import json
+import re
+import shlex
+
+import pytest
+from small_pair import DYE, SAMPLE
+
+from exo2micro import SampleDye
+from exo2micro.cli import main
+from exo2micro.plotting import DIAGNOSTICS
+from exo2micro.report import report_pair
+
+PAGE = "report.html"
+
+
+def text_of(path):
+    """Return a page without its pictures."""
+    return re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", "data:", path.read_text("utf-8"))
+
+
+def pair(project, **params):
+    return SampleDye(SAMPLE, DYE, **project.dirs(), params=params)
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+    return text_of(finished.folder / PAGE)
+
+
+def test_a_run_leaves_a_report_of_bounded_size_that_needs_nothing_else(finished, page):
+    assert (finished.folder / PAGE).stat().st_size < 10_000_000
+    assert not re.findall(r"""(?:src|href)=["']?https?:""", page)
+    assert '<link rel="icon" href="data:,">' in page
+    assert 'class="word PASS"' in page
+
+
+def test_every_diagnostic_is_shown_with_its_caption(page):
+    for name in DIAGNOSTICS:
+        assert f'<figure id="{name}">' in page
+        assert page.count("<dt>What to do</dt>") == len(DIAGNOSTICS)
+    assert "could not be drawn" not in page
+
+
+def test_numbers_are_those_of_the_records(finished, page):
+    record = json.loads(
+        (finished.folder / "records" / "04_difference_difference.json").read_text("utf-8")
+    )
+    scale = record["metrics"]["scales"][0]
+    low, high = scale["interval"]
+    assert f"{scale['scale']:.5g}</td><td>{low:.5g} to {high:.5g}</td>" in page
+    assert f"{scale['scale']:.5g} (95 % interval {low:.5g} to {high:.5g})" in page
+    assert record["raw"]["post"]["sha256"][:16] in page
+
+
+def test_the_commands_repeat_the_run(done, tmp_path):
+    run = pair(done, scale_percentile=40.0)
+    run.run()
+    page = text_of(done.folder / "report_sp40.html")
+    command = re.search(r'<pre id="command">(.*?)</pre>', page, re.DOTALL)[1]
+    words = shlex.split(command)
+    assert words[:4] == ["exo2micro", "run", SAMPLE, DYE]
+    assert words[-2:] == ["--set", "scale_percentile=40"]
+    before = {p: p.stat().st_mtime_ns for p in done.folder.glob("tiff/*")}
+    assert main([*words[1:], "-q"]) in (0, 3)
+    assert {p: p.stat().st_mtime_ns for p in done.folder.glob("tiff/*")} == before
+    code = re.search(r'<pre id="python">(.*?)</pre>', page, re.DOTALL)[1]
+    names = {}
+    exec(code.replace("&#39;", "'"), names)
+    assert {row["action"] for row in names["result"]["stages"]} == {"cached"}
+
+
+def test_a_report_is_written_anew_only_when_something_changed(done):
+    path = done.folder / PAGE
+    first = path.stat().st_mtime_ns
+    assert report_pair(pair(done)) == path
+    assert path.stat().st_mtime_ns == first
+    path.write_text("spoiled")
+    assert report_pair(pair(done)) == path
+    assert path.stat().st_size > 100_000
+
+
+def test_a_report_that_fails_costs_no_result(done, monkeypatch, caplog):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("exo2micro.report.pair.write_page", broken)
+    (done.folder / PAGE).unlink()
+    result = pair(done).run()
+    assert result["status"] == "complete"
+    assert result["difference"]["fits"].exists()
+    assert result["report"] is None
+    assert result["report_error"] == "RuntimeError: no ink"
+    assert "no ink" in caplog.text
+    assert json.loads((done.folder / "records" / "report.json").read_text()) == {
+        "error": "RuntimeError: no ink"
+    }
+    monkeypatch.undo()
+    assert pair(done).run()["report"].exists()
+
+
+def test_a_failed_pair_says_what_was_withheld_and_shows_the_evidence(failed):
+    page = text_of(failed.folder / PAGE)
+    assert 'class="word FAIL"' in page
+    assert "The difference was withheld" in page
+    reason = json.loads((failed.folder / "records" / "report.json").read_text())["result"]["reason"]
+    assert reason.split(";")[0] in page
+    assert "<details open>" in page
+    data = json.loads(re.search(r'id="flicker-data">(.*?)</script>', page, re.DOTALL)[1])
+    assert all("difference" not in place["frames"] for place in data)
+    assert {"post", "before", "coarse", "final"} <= set(data[0]["frames"])
+
+
+def test_tables_of_objects_and_limits_are_told(done):
+    assert main(["detect", SAMPLE, DYE, *dirs_of(done), "-q"]) == 0
+    page = text_of(report_pair(pair(done)))
+    assert "objects detected" in page
+    assert "density of objects" in page
+
+
+def dirs_of(project):
+    return ["--output-dir", str(project.processed), "--raw-dir", str(project.raw)]
+
+
+def test_own_pictures_appear_by_themselves_and_their_words_are_escaped(done):
+    def my_picture(post_im, pre_im, sample, dye, save_path=None):
+        from matplotlib.figure import Figure
+
+        figure = Figure()
+        figure.subplots().imshow(post_im)
+        return figure
+
+    run = pair(done)
+    run.add_diagnostic(my_picture, caption="<script>alert('x')</script> & more")
+    page = text_of(run.run()["report"])
+    assert '<figure id="my_picture">' in page
+    assert "<dd>&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more</dd>" in page
+    assert "<script>alert" not in page
+
+
+def test_a_pair_whose_intermediate_images_were_removed_has_a_report_all_the_same(done):
+    page = text_of(pair(done).run(keep="final")["report"])
+    assert 'id="flicker-data"' in page
+    (done.folder / PAGE).unlink()
+    page = text_of(report_pair(pair(done)))
+    assert "were removed to save disk space" in page
+    assert '<figure id="difference_image">' in page
