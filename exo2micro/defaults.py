@@ -19,7 +19,7 @@ _RESERVED_KEYWORDS = frozenset(
 
 RESERVED_NAMES = frozenset(
     {"stage", "stages", "detection", "threshold", "width_px", "batch", "parallel", "n_workers"}
-    | {"timeout_per_task", "retries", "on_error", "output", "checkpoint_format", "threads"}
+    | {"timeout_per_task", "retries", "on_error", "output", "checkpoint_format", "keep", "threads"}
 )
 """Names that mean something else in configuration files, so that no parameter may bear them."""
 

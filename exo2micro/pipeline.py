@@ -6,13 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from exo2micro.alignment.transform import Transform
-from exo2micro.config import explain
 from exo2micro.custom.run_code import CustomCode
 from exo2micro.custom.step import FunctionStep, ResolvedStep
 from exo2micro.defaults import STAGE_NAMES
-from exo2micro.errors import CheckpointError, ParameterError
-from exo2micro.execution.access import CheckpointAccess
+from exo2micro.errors import ParameterError
 from exo2micro.execution.borrowing import PARAMETER as BORROW_FROM
 from exo2micro.execution.borrowing import lent_alignment, sibling_dye
 from exo2micro.execution.cleaning import intermediates, remove_images
@@ -21,17 +18,20 @@ from exo2micro.execution.comparison import Comparison, compare_variants
 from exo2micro.execution.events import StageEvent
 from exo2micro.execution.extras import (
     Extras,
-    TakesStages,
     configured_steps,
-    custom_bytes,
     under_held_code,
 )
 from exo2micro.execution.hooks import hooks_of, stages_of
 from exo2micro.execution.machine import available_cores
-from exo2micro.execution.parameters import ParameterSet, settings_from, under_own_settings
-from exo2micro.execution.pictures import draw_stale, gallery_of
+from exo2micro.execution.outlook import LooksAhead
+from exo2micro.execution.parameters import (
+    ParameterSet,
+    TakesParameters,
+    settings_from,
+    under_own_settings,
+)
+from exo2micro.execution.pictures import draw_stale
 from exo2micro.execution.plan import PlannedStage, Request
-from exo2micro.execution.preflight import PreflightReport, preflight_check, require
 from exo2micro.execution.raw_input import (
     call_loader,
     channel_of,
@@ -39,13 +39,10 @@ from exo2micro.execution.raw_input import (
     stamps_of_pixels,
 )
 from exo2micro.execution.results import (
-    canvas_transform,
     debug_results,
     result_of,
-    status_rows,
 )
 from exo2micro.execution.runner import StageRunner, forced_stages
-from exo2micro.parameter import Value
 from exo2micro.plotting.base import Diagnostic
 from exo2micro.raster.checkpoint import CheckpointStore
 from exo2micro.raster.lock import FolderLock
@@ -53,13 +50,12 @@ from exo2micro.raster.paths import EXTENSIONS, PairPaths
 from exo2micro.raster.record import FileStamp, Record
 from exo2micro.raw import load_image_pair
 from exo2micro.stages.base import name_stage
-from exo2micro.tables import Table
 
 _default_loader = load_image_pair
 _MOST_THREADS = 8
 
 
-class SampleDye(CheckpointAccess, TakesStages):
+class SampleDye(LooksAhead, TakesParameters):
     """One sample and dye: plans, runs the stages in order, asks diagnostics to draw.
 
     Nothing is created on disk before `run`.
@@ -151,53 +147,6 @@ class SampleDye(CheckpointAccess, TakesStages):
         changed = ", ".join(named)
         return f"SampleDye({self.sample!r}, {self.dye!r}{', ' + changed if changed else ''})"
 
-    @property
-    def params(self) -> dict[str, Value]:
-        """All effective parameters, a copy."""
-        return self._parameters.values()
-
-    @property
-    def _params(self) -> dict[str, Value]:
-        return self._parameters.values()
-
-    def set_params(self, *, stage: int | None = None, **params: Any) -> None:  # noqa: ANN401
-        """Set parameters; on an error none is changed.
-
-        Parameters
-        ----------
-        stage : int, optional
-            Set them as parameters of this stage, above everything that is set without a stage.
-        params
-            Values by name; None is "off".
-
-        Raises
-        ------
-        ParameterError
-            For an unknown name, a wrong type, a value out of range, values that make no sense
-            together, or a parameter that belongs to another stage.
-        """
-        place = "set_params" if stage is None else f"set_params(stage={stage})"
-        self._parameters.update(params, place, stage)
-
-    def reset_params(self) -> None:
-        """Return to what the layers below this run say: batch, configuration files, defaults."""
-        self._parameters.reset()
-
-    def explain_params(self, stage: int | None = None) -> Table:
-        """Return a table of all parameters: value, default, who set it, what that overrides.
-
-        Parameters
-        ----------
-        stage : int, optional
-            Only the parameters of this stage.
-        """
-        table = explain(self._parameters.snapshot(), stage)
-        return Table([*table.rows, *self._stage_rows(stage)])
-
-    def non_default_params(self, stage: int | None = None) -> dict[str, Value]:
-        """Return the parameters that differ from their default, up to a stage if given."""
-        return self._parameters.non_default(stage)
-
     def add_diagnostic(
         self,
         diagnostic: Callable[..., Any] | Diagnostic,
@@ -224,45 +173,6 @@ class SampleDye(CheckpointAccess, TakesStages):
         self._diagnostics.append(diagnostic_from_function(diagnostic, name=name, caption=caption))
 
     # Planning and running
-
-    @under_held_code
-    def plan(
-        self,
-        from_stage: int | None = None,
-        to_stage: int | None = None,
-        *,
-        force: bool = False,
-        keep_failed: bool = False,
-        deep: bool = False,
-    ) -> list[PlannedStage]:
-        """Return what `run` with these arguments would do; reads little and writes nothing."""
-        self._pair = None
-        runner = self._new_runner(keep_failed=keep_failed, deep=deep)
-        numbers = runner.numbers(to_stage)
-        return runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
-
-    @under_held_code
-    def preflight(
-        self,
-        from_stage: int | None = None,
-        to_stage: int | None = None,
-        *,
-        force: bool = False,
-    ) -> PreflightReport | None:
-        """Return what `run` with these arguments would need; None where the raw files are not read.
-
-        Raises
-        ------
-        Exo2microError
-            If the raw files cannot be found or read.
-        """
-        self._pair = None
-        runner = self._new_runner()
-        numbers = runner.numbers(to_stage)
-        rows = runner.plan_all(numbers, forced_stages(numbers, from_stage, force=force))
-        report = self._preflight(runner, rows)
-        self._pair = None
-        return report
 
     @under_own_settings
     @under_held_code
@@ -311,7 +221,7 @@ class SampleDye(CheckpointAccess, TakesStages):
             A typed error that names the file, the value, the cause and the next action.
         """
         started = time.perf_counter()
-        tell = progress or _tell_nobody
+        tell = progress or (lambda _event: None)
         self._pair = None
         runner = self._new_runner(keep_failed=keep_failed)
         numbers = runner.numbers(to_stage)
@@ -336,15 +246,6 @@ class SampleDye(CheckpointAccess, TakesStages):
             with self._lock.held():
                 remove_images(runner, intermediates(runner))
         return result | {"seconds": time.perf_counter() - started}
-
-    @under_held_code
-    def status(self, *, deep: bool = False) -> Table:
-        """Return a table: for each stage whether it is valid, and why not."""
-        runner = self._new_runner(deep=deep)
-        rows = runner.plan_all(runner.numbers(None), {})
-        title = f"{self.sample} / {self.dye} in {self._store.paths.folder}"
-        gallery = gallery_of(runner, self._diagnostics)
-        return Table(status_rows(rows, runner, gallery), title)
 
     def compare(self, name: str, values: Sequence[Any]) -> Comparison:
         """Run the pair with several values of one parameter, side by side; see `sweep`."""
@@ -378,27 +279,6 @@ class SampleDye(CheckpointAccess, TakesStages):
             For an unknown name or a value that is not allowed; nothing is run then.
         """
         return compare_variants(self, self._copy_with, grid, progress)
-
-    def transform(self) -> Transform:
-        """Return the final mapping from post-canvas to pre-canvas points.
-
-        Call it with an ``(n, 2)`` array of ``(x, y)``; ``.inverse`` goes back.
-
-        Raises
-        ------
-        CheckpointError
-            If the pair has not been aligned with these parameters.
-        """
-        runner = self._new_runner()
-        runner.plan_all([1, 2, 3], {})
-        record = runner.main_record(3)
-        if record is None or record.transform is None:
-            msg = (
-                f"{self.sample}/{self.dye} has no valid alignment for these parameters in "
-                f"{self._store.paths.folder}; call run() first"
-            )
-            raise CheckpointError(msg)
-        return canvas_transform(record)
 
     # Extension points for subclasses
 
@@ -506,38 +386,6 @@ class SampleDye(CheckpointAccess, TakesStages):
             )
         return stamps_of_pixels(self._pair_once(), getattr(loader, "__name__", "loader"))
 
-    def _look_before(
-        self, runner: StageRunner, rows: Sequence[PlannedStage], *, force_run: bool
-    ) -> None:
-        """Find out what speaks against a run before anything is created on disk."""
-        report = self._preflight(runner, rows)
-        if report is not None and not force_run:
-            require(report)
-
-    def _preflight(
-        self, runner: StageRunner, rows: Sequence[PlannedStage]
-    ) -> PreflightReport | None:
-        to_run = [row for row in rows if row.action == "run"]
-        if any(runner.stages[row.number].reads_raw for row in to_run if row.position is None):
-            pair = self._pair_once()
-            shapes = pair.post.shape, pair.pre.shape
-            bits = 8 * max(pair.post.dtype.itemsize, pair.pre.dtype.itemsize)
-        elif (padded := runner.main_record(1)) and any(row.position is not None for row in to_run):
-            shapes = tuple(padded.facts["post_shape"]), tuple(padded.facts["pre_shape"])
-            bits = 8 * self._store.open(padded).dtype.itemsize
-        else:
-            return None
-        larger = max(shapes[0][0], shapes[1][0]), max(shapes[0][1], shapes[1][1])
-        return preflight_check(
-            *shapes,
-            self.params,
-            self.output_dir,
-            self.checkpoint_format,
-            bits=bits,
-            threads=self.threads,
-            custom_bytes=custom_bytes(runner, rows, larger),
-        )
-
     def _copy_with(self, changes: Mapping[str, Any], dye: str | None = None) -> "SampleDye":
         other = type(self)(
             self.sample,
@@ -554,7 +402,3 @@ class SampleDye(CheckpointAccess, TakesStages):
         )
         other._parameters.override(changes, "variant")
         return other
-
-
-def _tell_nobody(event: StageEvent) -> None:
-    """Drop an event."""

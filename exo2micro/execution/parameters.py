@@ -5,9 +5,17 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from exo2micro.config import Layer, Snapshot, config_context, resolve_config, resolve_layers
+from exo2micro.config import (
+    Layer,
+    Snapshot,
+    config_context,
+    explain,
+    resolve_config,
+    resolve_layers,
+)
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.parameter import Value
+from exo2micro.tables import Table
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -64,6 +72,63 @@ class ParameterSet:
             if (row := PARAMETER_REGISTRY.get(name)) is None
             or (value != row.default and (stage is None or row.stage <= stage))
         }
+
+
+class TakesParameters:
+    """The part of `SampleDye` that is told its parameters and explains them."""
+
+    _parameters: ParameterSet
+
+    @property
+    def params(self) -> dict[str, Value]:
+        """All effective parameters, a copy."""
+        return self._parameters.values()
+
+    @property
+    def _params(self) -> dict[str, Value]:
+        return self._parameters.values()
+
+    def set_params(self, *, stage: int | None = None, **params: Any) -> None:  # noqa: ANN401
+        """Set parameters; on an error none is changed.
+
+        Parameters
+        ----------
+        stage : int, optional
+            Set them as parameters of this stage, above everything that is set without a stage.
+        params
+            Values by name; None is "off".
+
+        Raises
+        ------
+        ParameterError
+            For an unknown name, a wrong type, a value out of range, values that make no sense
+            together, or a parameter that belongs to another stage.
+        """
+        place = "set_params" if stage is None else f"set_params(stage={stage})"
+        self._parameters.update(params, place, stage)
+
+    def reset_params(self) -> None:
+        """Return to what the layers below this run say: batch, configuration files, defaults."""
+        self._parameters.reset()
+
+    def explain_params(self, stage: int | None = None) -> Table:
+        """Return a table of all parameters: value, default, who set it, what that overrides.
+
+        Parameters
+        ----------
+        stage : int, optional
+            Only the parameters of this stage.
+        """
+        table = explain(self._parameters.snapshot(), stage)
+        return Table([*table.rows, *self._stage_rows(stage)])
+
+    def non_default_params(self, stage: int | None = None) -> dict[str, Value]:
+        """Return the parameters that differ from their default, up to a stage if given."""
+        return self._parameters.non_default(stage)
+
+    def _stage_rows(self, stage: int | None) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Return further rows of the table of all parameters."""
+        return []
 
 
 def settings_from(
