@@ -15,8 +15,8 @@ from exo2micro.raster.paths import PairPaths
 from exo2micro.report.page import write_page
 from exo2micro.report.pair import NAME, report_path
 
-SEVERITY: Final = ("ERROR", "FAIL", "CHECK", "PASS")
-"""From grave to harmless: the order of the table."""
+SEVERITY: Final = ("ERROR", "FAIL", "CHECK", "UNKNOWN", "PASS")
+"""From grave to harmless: the order of the table. UNKNOWN: there is no report that holds."""
 
 THUMBNAIL: Final = "difference_image"
 _WITHHELD_THUMBNAIL: Final = "registration"
@@ -55,6 +55,7 @@ def write_index(output_dir: Path) -> Path:
         "index.html",
         {
             "title": "all pairs",
+            "severity": SEVERITY,
             "rows": entries,
             "counts": {word: count for word, count in counts.items() if count},
             "problems": [entry for entry in entries if entry["verdict"] != "PASS"],
@@ -73,6 +74,8 @@ def _entries(output_dir: Path) -> Iterator[Row]:
         pair = file.parts[-4], file.parts[-3]
         entry = json.loads(file.read_text(encoding="utf-8"))
         result = entry.get("result") or _without_report(pair, entry.get("error", ""))
+        if "result" in entry and not _still_holds(file.parent, entry):
+            result = _without_report(pair, "the results are newer than the last one")
         suffix = file.stem.removeprefix(NAME)
         page = report_path(PairPaths(output_dir, *pair), suffix)
         yield _entry(result, suffix, page if page.exists() else None, output_dir, entry)
@@ -96,12 +99,13 @@ def _entry(
 ) -> Row:
     """Return what the page shows of one result."""
     row = row_of(result)
+    has_error = str(row["status"]).startswith("error")
     thumbnails = entry.get("thumbnails", {})
     link = quote(page.relative_to(output_dir).as_posix()) if page else ""
     return {
         **row,
         "result": dict(result),
-        "verdict": row["verdict"] or "ERROR",
+        "verdict": row["verdict"] or ("ERROR" if has_error else "UNKNOWN"),
         "settings": suffix,
         "link": link,
         "thumbnails": thumbnails,
@@ -119,6 +123,16 @@ def _severity(entry: Row) -> tuple[int, float, str, str, str]:
 def _without_report(pair: Pair, error: str) -> Row:
     reason = f"no report: {error}; run `exo2micro report {pair[0]} {pair[1]}`"
     return {"sample": pair[0], "dye": pair[1], "status": reason, "verdict": None, "reason": reason}
+
+
+def _still_holds(records: Path, entry: Mapping[str, Any]) -> bool:
+    """Tell whether a report was made from the difference that there is now."""
+    name, fingerprint = entry["difference"]
+    try:
+        now = json.loads((records / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(now.get("fingerprint") == fingerprint)
 
 
 def _journal(output_dir: Path) -> Journal | None:

@@ -91,8 +91,13 @@ def write_pair_report(
     announce()
     values, thumbnails = _values(runner, gallery, result, raw_dir, census)
     write_page(path, "pair.html", values)
+    difference = records[4]
     entry = {
         "drawn_from": identity,
+        "difference": [
+            paths.record(difference.base, difference.suffix).name,
+            difference.fingerprint,
+        ],
         "file": asdict(FileStamp.of(path)),
         "result": plain({k: v for k, v in result.items() if k != "certificate"})
         | {"certificate": _short(result.get("certificate"))},

@@ -4,9 +4,9 @@ from typing import Any
 
 
 def number(value: float | None, unit: str = "", digits: int = 4) -> str:
-    """Return a number with its unit; a dash where there is none."""
+    """Return a number with its unit; words where there is none."""
     if value is None or value != value:
-        return "\N{EN DASH}"
+        return "not measured"
     text = f"{value:.{digits}g}"
     return f"{text} {unit}" if unit else text
 

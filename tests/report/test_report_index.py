@@ -58,6 +58,15 @@ def test_a_pair_without_report_says_what_to_do(lab):
         path.unlink()
     page = write_index(lab / "processed").read_text("utf-8")
     assert f"run `exo2micro report {SAMPLE} {DYE}`" in page
+    assert rows_of(page) == ["ERROR", "FAIL", "UNKNOWN"]
+
+
+def test_a_report_of_older_results_is_not_taken_for_those_of_now(lab):
+    path = lab / "processed" / SAMPLE / DYE / "records" / "04_difference_difference.json"
+    path.write_text(re.sub(r'"fingerprint": "\w+"', '"fingerprint": "0"', path.read_text()))
+    page = write_index(lab / "processed").read_text("utf-8")
+    assert rows_of(page) == ["ERROR", "FAIL", "UNKNOWN"]
+    assert "the results are newer than the last one" in page
 
 
 def test_the_command_makes_missing_reports_and_the_index(done, capsys):
