@@ -138,9 +138,8 @@ class CompressedPlane:
         """Write the extension at the file's position."""
         sizes = np.array(self._sizes, np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        wide = int(sizes.sum()) >= 2**31
-        table = self._table(sizes, starts, wide=wide)
-        header = self._header(len(sizes), len(table), int(sizes.sum()), wide=wide)
+        table = self._table(sizes, starts)
+        header = self._header(len(sizes), len(table), int(sizes.sum()))
         self._file.seek(0)
         total, position = sum_words(table), len(table)
         for block in iter(lambda: self._file.read(_COPY_BLOCK), b""):
@@ -153,10 +152,13 @@ class CompressedPlane:
             file.write(block)
         file.write(bytes(-position % _BLOCK))
 
-    def _table(self, sizes: NDArray[np.int64], starts: NDArray[np.int64], *, wide: bool) -> bytes:
-        """Return the rows of the table: where each tile lies, and its step and zero."""
-        place = ">i8" if wide else ">i4"
-        fields = [("size", place), ("start", place)]
+    def _table(self, sizes: NDArray[np.int64], starts: NDArray[np.int64]) -> bytes:
+        """Return the rows of the table: where each tile lies, and its step and zero.
+
+        Places are 64 bits wide in any case: to 32-bit ones astropy adds the table's place in the
+        file, which overflows beyond 2 GB.
+        """
+        fields = [("size", ">i8"), ("start", ">i8")]
         if self._spec.is_quantised:
             fields += [("step", ">f8"), ("zero", ">f8")]
         table = np.zeros(len(sizes), fields)
@@ -170,7 +172,7 @@ class CompressedPlane:
         self._file.close()
         self._spool.unlink(missing_ok=True)
 
-    def _header(self, tiles: int, table: int, heap: int, *, wide: bool) -> fits.Header:
+    def _header(self, tiles: int, table: int, heap: int) -> fits.Header:
         header = fits.Header()
         header["XTENSION"] = ("BINTABLE", "binary table extension")
         header["BITPIX"] = (8, "array data type")
@@ -183,7 +185,7 @@ class CompressedPlane:
         header["TFIELDS"] = (3 if quantised else 1, "number of table fields")
         header["TTYPE1"] = ("COMPRESSED_DATA", "compressed tiles")
         longest = max(self._sizes)
-        header["TFORM1"] = (f"1{'Q' if wide else 'P'}B({longest})", "variable length bytes")
+        header["TFORM1"] = (f"1QB({longest})", "variable length bytes")
         if quantised:
             for number, name in ((2, "ZSCALE"), (3, "ZZERO")):
                 header[f"TTYPE{number}"] = (name, "of the tile: pixel = ZSCALE * number + ZZERO")

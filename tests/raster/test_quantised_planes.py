@@ -56,3 +56,31 @@ def test_the_file_obeys_the_standard(written):
         hdus.verify("exception")
         assert hdus["SNR"].header["ZCMPTYPE"] == "RICE_1"
         assert hdus["SNR"].header["ZQUANTIZ"] == "NO_DITHER"
+
+
+def test_a_plane_beyond_two_gigabytes_of_file_is_read(tmp_path):
+    """The primary image of a whole slide, all holes, lies before the plane."""
+    shape = (20_000, 30_000)
+    corner = np.full((TILE, TILE), 5.5, np.float32)
+
+    class Slide:
+        dtype = np.dtype(np.float32)
+        extent = (slice(shape[0] // TILE * TILE, shape[0]), slice(0, TILE))
+
+        def __init__(self):
+            self.shape = shape
+
+        def read_planes(self, rows, cols):
+            tile = corner[: rows.stop - rows.start, : cols.stop - cols.start]
+            return {"data": tile, "SNR": (encode_quantised(tile, 1 / 16),)}
+
+    path = tmp_path / "slide.fits"
+    spec = PlaneSpec("SNR", np.dtype(np.float32), 0, fits.Header())
+    with FitsWriter(path, shape, Slide.dtype, fits.Header(), [spec]) as writer:
+        drain(feed(stream_bands(Slide(), threads=1, encode=False), [writer]))
+    assert path.stat().st_size > 2**31
+    assert path.stat().st_blocks * 512 < 50_000_000
+    with fits.open(path) as hdus:
+        part = hdus["SNR"].section[-32:, :600]
+    assert (part[:, :TILE] == 5.5).all()
+    assert (part[:, TILE:] == 0).all()
