@@ -140,4 +140,4 @@ class DetectionError(Exo2microError, ValueError):
 
 
 class FailedVerdictError(DetectionError):
-    """The difference is not to be trusted (verdict FAIL), and nobody asked to use it all the same."""
+    """The verdict on a difference is FAIL, and nobody asked to use it all the same."""
