@@ -123,19 +123,24 @@ class WarpedRaster(Raster):
             valid[into_y, into_x] = _inside(x, y, self.source.shape)[from_y, from_x]
         return valid
 
-    def read_noise_factor(self, rows: slice, cols: slice) -> FloatImage:
+    def read_noise_factor(
+        self, rows: slice, cols: slice, lags: tuple[float, ...] = (1.0,)
+    ) -> FloatImage:
         """Return by what factor the resampling changes the variance of white noise of the source.
 
         Parameters
         ----------
         rows, cols : slice
             Start and stop in pixels, inside this raster.
+        lags : tuple of float
+            Autocorrelation, from 0 px on, of a filter along either axis that follows.
 
         Returns
         -------
         numpy.ndarray of float32
-            0.57 (half way between pixels along both axes) to 1 (on a whole pixel).
+            Without a filter 0.57 (half way between pixels along both axes) to 1 (on a pixel).
         """
+        step = 1.0 if len(lags) == 1 else self._step_px()
         factor = np.ones((rows.stop - rows.start, cols.stop - cols.start), np.float32)
         for top in range(rows.start, rows.stop, BLOCK):
             for left in range(cols.start, cols.stop, BLOCK):
@@ -145,8 +150,15 @@ class WarpedRaster(Raster):
                     left - cols.start : left - cols.start + width,
                 ]
                 for place in self._coordinates(top, left, height, width):
-                    part *= _phase_factor((place - np.floor(place)).astype(np.float32))
+                    part *= _phase_factor((place - np.floor(place)).astype(np.float32), lags, step)
         return factor
+
+    def _step_px(self) -> float:
+        """Return how many pixels of the source a pixel in the middle is wide."""
+        middle = self.shape[0] // 2, self.shape[1] // 2
+        x, y = self._coordinates(*middle, 2, 2)
+        steps = np.array([[p[0, 1] - p[0, 0], p[1, 0] - p[0, 0]] for p in (x, y)])
+        return round(float(np.sqrt(abs(np.linalg.det(steps)))), 4)
 
     def _blocks(self, rows: slice, cols: slice) -> Iterator[tuple[int, int, int, int]]:
         """Yield top, left, height and width of the blocks that meet a window."""
@@ -247,42 +259,51 @@ def _inside(x: "NDArray[np.float64]", y: "NDArray[np.float64]", shape: tuple[int
     return valid
 
 
-def cubic_bspline_noise_factor(phase: "NDArray[np.float64]") -> "NDArray[np.float64]":
+def cubic_bspline_noise_factor(
+    phase: "NDArray[np.float64]", distance: float = 0.0
+) -> "NDArray[np.float64]":
     """Return the variance factor of white noise along one axis at sub-pixel phases 0 .. 1.
 
     The variance of a warped pixel is the source's variance times the factor of its x phase times
-    that of its y phase: 1 at whole pixels, less between them.
+    that of its y phase: 1 at whole pixels, less between them. With a `distance` in source pixels,
+    the covariance with what lies so far away, the mean of both sides.
     """
+    here, left, right = (_cardinal(phase + d) for d in (0.0, -distance, distance))
+    return np.asarray(np.sum(here * (left + right) / 2, axis=0), np.float64)
+
+
+def _cardinal(place: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Return the weights of the source's samples at places along one axis, ``(n, ...)``."""
+    whole = np.floor(place)
     reach = np.arange(-PREFILTER_REACH, PREFILTER_REACH + 2)
-    factor = np.zeros_like(phase, np.float64)
-    for sample in reach:
-        cardinal = np.zeros_like(factor)
-        for tap, weight in enumerate(_weights(phase)):
-            cardinal += weight * (_GAIN * _POLE ** abs(tap - 1 - sample))
-        factor += cardinal**2
-    return factor
+    samples = reach.reshape(-1, *[1] * place.ndim) - whole
+    taps = np.arange(-1, 3).reshape(4, *[1] * samples.ndim)
+    spline = _GAIN * _POLE ** np.abs(taps - samples)
+    cardinal: NDArray[np.float64] = np.einsum("t...,tn...->n...", _weights(place - whole), spline)
+    return cardinal
 
 
 @cache
-def _phase_polynomial() -> tuple[float, float, float]:
+def _phase_polynomial(lags: tuple[float, ...], step: float) -> tuple[float, ...]:
     """Return the coefficients of the noise factor as a polynomial in ``u = t * (1 - t)``.
 
-    The weights are cubic in the phase t, so their squares are of degree 6, and symmetric about one
-    half: a cubic in u, and 1 at u = 0.
+    Weights are cubic in the phase t, their products symmetric about one half: a cubic in u.
     """
-    phase = np.array([0.5, 0.3, 0.15])
-    u = phase * (1 - phase)
-    powers = np.stack([u, u**2, u**3], axis=1)
-    first, second, third = np.linalg.solve(powers, cubic_bspline_noise_factor(phase) - 1)
-    return float(first), float(second), float(third)
+    phase = np.array([0.5, 0.3, 0.15, 0.0])
+    values = sum(
+        (1.0 if lag == 0 else 2.0) * part * cubic_bspline_noise_factor(phase, lag * step)
+        for lag, part in enumerate(lags)
+    )
+    powers = np.vander(phase * (1 - phase), increasing=True)
+    return tuple(float(c) for c in np.linalg.solve(powers, values))
 
 
-def _phase_factor(phase: FloatImage) -> FloatImage:
-    """Return `cubic_bspline_noise_factor` fast, by its exact polynomial."""
-    first, second, third = (np.float32(c) for c in _phase_polynomial())
+def _phase_factor(phase: FloatImage, lags: tuple[float, ...], step: float) -> FloatImage:
+    """Return the noise factor along one axis fast, by its exact polynomial."""
+    at_pixels, first, second, third = (np.float32(c) for c in _phase_polynomial(lags, step))
     u = phase * (1 - phase)
     factor: FloatImage = ((third * u + second) * u + first) * u
-    factor += 1
+    factor += at_pixels
     return factor
 
 

@@ -11,11 +11,15 @@ from exo2micro.parameter import Value
 from exo2micro.raster.base import Raster
 from exo2micro.raster.header import Card
 from exo2micro.subtraction.correction import FieldCorrection
-from exo2micro.subtraction.difference import QualitySources
-from exo2micro.subtraction.matching import PsfMatch, Role, match_psf
+from exo2micro.subtraction.difference import DifferenceRaster, QualitySources, WindowFactor
+from exo2micro.subtraction.matching import PsfMatch, match_psf
+from exo2micro.subtraction.noise import DifferenceNoise
+from exo2micro.subtraction.noise_windows import HIGH_PASS_LAGS, Unconvolved
 from exo2micro.subtraction.sampling import PairSample, sample_pairs
+from exo2micro.subtraction.scale import ScaleEstimate
 
-WindowFactor = Callable[[slice, slice], FloatImage]
+Interpolation = Callable[[slice, slice, tuple[float, ...]], FloatImage]
+"""``(rows, cols, lags) -> factor`` on the variance of pre, see `WarpedRaster.read_noise_factor`."""
 
 
 @dataclass(frozen=True)
@@ -56,29 +60,67 @@ class ComparablePair:
         return tuple(text for text in found if text)
 
     @property
-    def convolved(self) -> Role:
-        """The image that was convolved to match the other's sharpness."""
-        return "none" if self.match is None else self.match.role
-
-    @property
     def post_noise_factor(self) -> float:
         """Factor that the matching puts on the variance of the noise of post."""
-        convolved = self.match is not None and self.match.role == "post"
-        return self.match.noise_factor if self.match is not None and convolved else 1.0
+        return self.match.noise_factor if self.match and self.match.role == "post" else 1.0
 
-    def resampling(self, interpolation: WindowFactor) -> WindowFactor:
-        """Return the factor on the variance of pre: interpolation, matching and field together.
+    @property
+    def sharpness_error_px2(self) -> float:
+        """Standard error of the squared widths that were matched; 0 where nothing was matched."""
+        return self.match.gap.error if self.match and self.match.role != "none" else 0.0
+
+    def subtract(
+        self,
+        estimate: ScaleEstimate,
+        interpolation: Interpolation,
+        noise: DifferenceNoise | None = None,
+    ) -> DifferenceRaster:
+        """Return the difference by a scale.
+
+        `interpolation` gives the factor of the resampling on the variance of pre.
+        """
+        lags = self.match.lags if self.match and self.match.role == "pre" else (1.0,)
+        return DifferenceRaster(
+            self.post,
+            self.pre,
+            scale=estimate.scale,
+            offset=estimate.offset,
+            quality=self.quality,
+            noise=noise,
+            resampling=self._resampling(interpolation, lags),
+            correction=self.correction,
+        )
+
+    def unconvolved(
+        self, post: Raster, pre: Raster, scale: float, interpolation: Interpolation
+    ) -> Unconvolved | None:
+        """Return both images as they were before the matching; None where nothing was matched."""
+        if self.match is None or self.match.role == "none":
+            return None
+        correction = self.correction
+
+        def scaled(rows: slice, cols: slice) -> FloatImage:
+            image = pre.read(rows, cols).astype(np.float32)
+            if correction is not None:
+                image = correction.apply(image, rows, cols)
+            return image * np.float32(scale)
+
+        return Unconvolved(
+            lambda rows, cols: post.read(rows, cols).astype(np.float32),
+            scaled,
+            self._resampling(interpolation, HIGH_PASS_LAGS),
+        )
+
+    def _resampling(self, interpolation: Interpolation, lags: tuple[float, ...]) -> WindowFactor:
+        """Return the factor on the variance of pre: interpolation, a filter and the field together.
 
         The field enters once: shot noise grows as the light, of which the noise model sees the
         corrected amount.
         """
-        match, correction = self.match, self.correction
-        kernel = match.noise_factor if match is not None and match.role == "pre" else 1.0
+        correction = self.correction
 
         def factor(rows: slice, cols: slice) -> FloatImage:
-            found = interpolation(rows, cols)
-            if kernel != 1.0:
-                found = found * found.dtype.type(kernel)
+            found = interpolation(rows, cols, lags)
             return found if correction is None else found * correction.relative(rows, cols)
 
         return factor

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ class DifferenceStage(Stage):
     number = 4
     stage_name = "difference"
     title = "scale and difference"
-    revision = 4
+    revision = 5
     reads = ((1, "post"), (3, "pre"))
     both_formats = True
     withheld_on_fail = True
@@ -70,35 +69,17 @@ class DifferenceStage(Stage):
         pair = make_comparable(post, pre, quality, inputs.params, threads=inputs.threads)
         estimates = estimate_scales(pair.sample, inputs.params)
         canonical = next(iter(estimates.values()))
-        subtract = partial(
-            DifferenceRaster,
-            pair.post,
-            pair.pre,
-            quality=pair.quality,
-            resampling=pair.resampling(valid.noise_factor),
-            correction=pair.correction,
-        )
         metrics: dict[str, Any] = {"scales": [describe_estimate(e) for e in estimates.values()]}
         metrics |= pair.metrics()
         messages, noise = (*canonical.messages, *pair.messages), None
         if inputs.params["planes"] == "all":
-            plain = subtract(scale=canonical.scale, offset=canonical.offset)
-            raw = DifferenceRaster(
-                post,
-                pre,
-                scale=canonical.scale,
-                offset=canonical.offset,
-                quality=pair.quality,
-                resampling=valid.noise_factor,
-                correction=pair.correction,
-            )
-            found = _estimate_noise(plain, raw, pair, canonical, inputs)
+            found = _estimate_noise(pair, canonical, valid, inputs)
             metrics["noise"] = describe_noise(found)
             messages, noise = (*messages, *found.messages), found.noise
         certified = certificate_cards(alignment.metrics.get("certificate")) | pair.cards()
         products = tuple(
             _product(
-                subtract(scale=e.scale, offset=e.offset, noise=_noise_of(noise, e)),
+                pair.subtract(e, valid.noise_factor, _noise_of(noise, e)),
                 label,
                 e,
                 certified,
@@ -142,13 +123,9 @@ def estimate_from(description: Mapping[str, Any]) -> ScaleEstimate:
 
 
 def _estimate_noise(
-    difference: DifferenceRaster,
-    raw: DifferenceRaster,
-    pair: ComparablePair,
-    estimate: ScaleEstimate,
-    inputs: StageInputs,
+    pair: ComparablePair, estimate: ScaleEstimate, valid: CanvasValidity, inputs: StageInputs
 ) -> NoiseEstimate:
-    """Measure the noise of the canonical difference; a convolved image is measured as it was."""
+    """Measure the noise of the canonical difference."""
     levels = inputs.facts["saturation"]
     post, pre = (
         CameraNoise(
@@ -162,19 +139,24 @@ def _estimate_noise(
     start = DifferenceNoise(
         post,
         pre,
+        scale_error=estimate.half_width / Z_95,
         offset_error=pair.sample.pedestal.error,
         registration_px=registration_error(inputs.upstream(3).metrics.get("certificate")),
+        post_factor=pair.post_noise_factor,
+        sharpness_px2=pair.sharpness_error_px2,
     )
-    start = replace(start, scale_error=estimate.half_width / Z_95)
-    given = {role: _given(inputs, role) for role in ("post", "pre")}
-    if pair.convolved != "none":
-        # Photon transfer needs noise that is independent from pixel to pixel.
-        before = estimate_noise(raw, start, (given["post"], given["pre"]), threads=inputs.threads)
-        camera = getattr(before.noise, pair.convolved)
-        factor = pair.post_noise_factor
-        gain, read_noise = max(0.0, camera.gain), camera.read_noise
-        given[pair.convolved] = GivenNoise(gain * factor, read_noise * factor**0.5)
-    return estimate_noise(difference, start, (given["post"], given["pre"]), threads=inputs.threads)
+    return estimate_noise(
+        pair.subtract(estimate, valid.noise_factor),
+        start,
+        (_given(inputs, "post"), _given(inputs, "pre")),
+        unconvolved=pair.unconvolved(
+            inputs.rasters[(1, "post")],
+            inputs.rasters[(3, "pre")],
+            estimate.scale,
+            valid.noise_factor,
+        ),
+        threads=inputs.threads,
+    )
 
 
 def _noise_of(noise: DifferenceNoise | None, estimate: ScaleEstimate) -> DifferenceNoise | None:

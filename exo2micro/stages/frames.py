@@ -147,12 +147,17 @@ class CanvasValidity:
             mask[into_y, into_x] = self._warped.read_validity(from_y, from_x)
         return mask
 
-    def noise_factor(self, rows: slice, cols: slice) -> FloatImage:
-        """Return how resampling changed the variance of pre's noise, in a canvas window."""
+    def noise_factor(
+        self, rows: slice, cols: slice, lags: tuple[float, ...] = (1.0,)
+    ) -> FloatImage:
+        """Return how resampling changed the variance of pre's noise, in a canvas window.
+
+        `lags` is the autocorrelation of a filter that follows, see `WarpedRaster`.
+        """
         factor = np.ones((rows.stop - rows.start, cols.stop - cols.start), np.float32)
         (into_y, from_y), (into_x, from_x) = self._overlap(rows, cols)
         if into_y.stop > into_y.start and into_x.stop > into_x.start:
-            factor[into_y, into_x] = self._warped.read_noise_factor(from_y, from_x)
+            factor[into_y, into_x] = self._warped.read_noise_factor(from_y, from_x, lags)
         return factor
 
     def _overlap(self, rows: slice, cols: slice) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

@@ -45,9 +45,15 @@ class PsfMatch:
     sigma_px: float = 0.0
 
     @property
+    def lags(self) -> tuple[float, ...]:
+        """Autocorrelation of the kernel along one axis, from 0 px on."""
+        kernel = gaussian_kernel(self.sigma_px)
+        return tuple(np.correlate(kernel, kernel, "full")[len(kernel) - 1 :].tolist())
+
+    @property
     def noise_factor(self) -> float:
         """Factor on the variance of white noise; neighbours then share what is left of it."""
-        return float(np.sum(np.square(gaussian_kernel(self.sigma_px)))) ** 2
+        return self.lags[0] ** 2
 
     @property
     def saturation_margin_px(self) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 
 from exo2micro._typing import FloatImage, Mask
@@ -14,7 +15,7 @@ SMOOTHING_PX: Final = 3
 """Side of the box over which the background is averaged before its noise is predicted: the
 prediction then does not follow the noise of a single pixel of pre, which would fatten the tails."""
 
-HALO_PX: Final = 2
+HALO_PX: Final = 3
 """Pixels around a window that smoothing and slopes reach, also where data are missing."""
 
 SLOPE_NOISE: Final = 1.0 / 6.0
@@ -85,6 +86,10 @@ class DifferenceNoise:
         Standard error of the registration along x and along y, px.
     factor : float
         What the errors were multiplied by so that they fit the clean background.
+    post_factor : float
+        Factor that a convolution of post put on the variance of its noise.
+    sharpness_px2 : float
+        Standard error of the squared widths by which the sharpness was matched, px^2.
     """
 
     post: CameraNoise
@@ -93,6 +98,8 @@ class DifferenceNoise:
     offset_error: float = 0.0
     registration_px: float = 0.0
     factor: float = 1.0
+    post_factor: float = 1.0
+    sharpness_px2: float = 0.0
 
     def error(
         self,
@@ -127,9 +134,15 @@ class DifferenceNoise:
         slope_noise = SLOPE_NOISE * 2.0 * self.registration_px**2
         pre *= np.maximum(resampling - np.float32(slope_noise), np.float32(0))
         variance = self.post.variance(smooth)
+        variance *= np.float32(self.post_factor)
         variance += pre
         slope *= np.float32(self.registration_px**2)
         variance += slope
+        if self.sharpness_px2:
+            # A Gaussian too wide by so much adds half of it times the Laplacian.
+            ring = cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT_101)
+            ring *= np.float32(0.5 * self.sharpness_px2)
+            variance += np.square(ring, out=ring)
         smooth -= np.float32(self.post.pedestal)
         smooth *= np.float32(self.scale_error)
         variance += np.square(smooth, out=smooth)

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.subtraction.difference import DifferenceRaster
 from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
-from exo2micro.subtraction.noise_windows import WINDOW_PX, NoiseWindows, read_noise_windows
+from exo2micro.subtraction.noise_windows import (
+    HIGH_PASS,
+    WINDOW_PX,
+    NoiseWindows,
+    Unconvolved,
+    read_noise_windows,
+)
 from exo2micro.subtraction.statistics import Vector
 
 BOX_PX: Final = 5
@@ -89,6 +95,7 @@ def estimate_noise(
     start: DifferenceNoise,
     given: tuple[GivenNoise, GivenNoise] = (GivenNoise(), GivenNoise()),
     *,
+    unconvolved: Unconvolved | None = None,
     threads: int = 1,
 ) -> NoiseEstimate:
     """Measure the noise of post and of pre where there is background alone.
@@ -106,6 +113,8 @@ def estimate_noise(
         Its errors of scale, offset and registration and the pedestals of its cameras are kept.
     given : tuple of GivenNoise
         What is known of post and of pre.
+    unconvolved : Unconvolved, optional
+        Both images as the cameras made them, where one was convolved to match the sharpness.
     threads : int
         The result does not depend on it.
 
@@ -113,7 +122,7 @@ def estimate_noise(
     ----------
     J. R. Janesick, "Photon Transfer", SPIE Press (2007).
     """
-    windows = read_noise_windows(difference, threads=threads)
+    windows = read_noise_windows(difference, unconvolved, threads=threads)
     cameras = (start.post, start.pre)
     is_known = all(g.gain is not None and g.read_noise is not None for g in given)
     if windows is None or int(windows.clean.sum()) < LEAST_PIXELS:
@@ -184,24 +193,52 @@ def _observations(windows: NoiseWindows, difference: DifferenceRaster) -> tuple[
     """Return products whose expectation is the variance of post, and that of pre."""
     clean = windows.clean
     scale, offset = difference.scale, difference.offset
-    residual, _ = _without_mean(windows.difference, clean)
-    scaled, count = _without_mean(windows.background, clean)
-    used = clean & (count >= LEAST_BOX * BOX_PX**2)
+    used, products, shares = _products(windows)
+    spread = float(np.mean(np.square(windows.difference[used])))
     texture = _texture(windows.background, clean)[used]
-    spread = float(np.mean(np.square(residual[used])))
     level = windows.level[used].astype(np.float64)
-    n = count[used].astype(np.float64)
-    from_post = (residual + scaled)[used].astype(np.float64) * residual[used]
-    from_pre = -(scaled[used].astype(np.float64) * residual[used])
     typical = max(spread, 1e-12) * np.maximum(level, 0.1 * np.mean(np.abs(level)) + 1e-9)
     typical /= max(float(np.mean(np.abs(level))), 1e-9)
     weight = 1.0 / ((texture + typical) * typical)
     cluster = _clusters(clean.shape)[used]
-    share = (windows.resampling[used] - 1.0 / n) * scale**2
     return (
-        _Line(level, from_post, 1.0 - 1.0 / n, weight, cluster),
-        _Line((level - offset) / scale, from_pre, share, weight, cluster),
+        _Line(level, products[0], shares[0], weight, cluster),
+        _Line((level - offset) / scale, products[1], shares[1] * scale**2, weight, cluster),
     )
+
+
+def _products(windows: NoiseWindows) -> tuple[Mask, tuple[Vector, Vector], tuple[Vector, Vector]]:
+    """Return usable pixels, products for post and pre, and their parts of the variances."""
+    clean = windows.clean
+    if windows.post_before is not None and windows.pre_before is not None:
+        return _high_pass_products(windows, windows.post_before, windows.pre_before)
+    residual, _ = _without_mean(windows.difference, clean)
+    scaled, count = _without_mean(windows.background, clean)
+    used = clean & (count >= LEAST_BOX * BOX_PX**2)
+    n = count[used].astype(np.float64)
+    from_post = (residual + scaled)[used].astype(np.float64) * residual[used]
+    from_pre = -(scaled[used].astype(np.float64) * residual[used])
+    return used, (from_post, from_pre), (1.0 - 1.0 / n, windows.resampling[used] - 1.0 / n)
+
+
+def _high_pass_products(
+    windows: NoiseWindows, post: FloatImage, pre: FloatImage
+) -> tuple[Mask, tuple[Vector, Vector], tuple[Vector, Vector]]:
+    """Return the power of either image where optics show nothing and the camera's noise remains.
+
+    Where sharpness had to be matched, texture that is left in the difference would pass for noise:
+    the kernel leaves little noise of the sharper image there.
+    """
+    whole = cv2.erode(windows.clean.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0).view(
+        np.bool_
+    )
+    steps = np.array(HIGH_PASS) / np.sqrt(np.sum(np.square(HIGH_PASS)))
+    power = [
+        np.square(cv2.sepFilter2D(image, cv2.CV_32F, steps, steps)[whole].astype(np.float64))
+        for image in (post, pre)
+    ]
+    factor = np.ones_like(power[0]) if windows.high_pass is None else windows.high_pass[whole]
+    return whole, (power[0], power[1]), (np.ones_like(power[0]), factor.astype(np.float64))
 
 
 def _without_mean(image: FloatImage, clean: Mask) -> tuple[FloatImage, FloatImage]:

@@ -1,6 +1,7 @@
 """Windows of a difference in which its noise is measured, and their clean background."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Final
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.raster.windows import map_ordered
-from exo2micro.subtraction.difference import DifferenceRaster, Window
+from exo2micro.subtraction.difference import DifferenceRaster, Window, WindowFactor
 from exo2micro.subtraction.statistics import MAD_TO_SIGMA
 
 WINDOW_PX: Final = 256
@@ -28,6 +29,13 @@ sorted by its own noise."""
 
 CLEAN_SIGMAS: Final = 3.5
 """Smoothed differences beyond this are microbes or mismatch; 0.05 % of the pure noise."""
+
+HIGH_PASS: Final = (1.0, -2.0, 1.0)
+"""Along both axes: passes the highest frequencies, where a point-spread function of 1 px and more
+leaves less than a thousandth of the texture's power [Immerkaer 1996]."""
+
+HIGH_PASS_LAGS: Final = (1.0, -2.0 / 3.0, 1.0 / 6.0)
+"""Autocorrelation of `HIGH_PASS`."""
 
 GROW_PX: Final = 2
 BINS: Final = 16
@@ -49,6 +57,8 @@ class NoiseWindows:
         Background pixels: no microbe, no debris, no saturation, nothing clipped at zero.
     clipped_fraction : float
         Fraction of the pixels with data that were left out as clipped.
+    post_before, pre_before, high_pass : numpy.ndarray of float32, optional
+        What `Unconvolved` gives.
     """
 
     difference: FloatImage
@@ -57,6 +67,27 @@ class NoiseWindows:
     level: FloatImage
     clean: Mask
     clipped_fraction: float
+    post_before: FloatImage | None = None
+    pre_before: FloatImage | None = None
+    high_pass: FloatImage | None = None
+
+
+@dataclass(frozen=True)
+class Unconvolved:
+    """Both images before one was convolved to match the other's sharpness.
+
+    Attributes
+    ----------
+    post, pre : callable
+        ``(rows, cols) -> image``; pre as it is scaled.
+    high_pass : callable
+        ``(rows, cols) -> factor`` by which the resampling changed the variance of the noise of pre
+        that `HIGH_PASS` leaves.
+    """
+
+    post: WindowFactor
+    pre: WindowFactor
+    high_pass: WindowFactor
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,9 @@ class _Part:
     difference: FloatImage
     resampling: FloatImage
     good: Mask
+    post_before: FloatImage | None = None
+    pre_before: FloatImage | None = None
+    high_pass: FloatImage | None = None
 
 
 def window_grid(window: Window) -> list[Window]:
@@ -89,11 +123,14 @@ def _count(part: slice, step: int) -> int:
     return int(-(-(part.stop - part.start) // step))
 
 
-def read_noise_windows(difference: DifferenceRaster, *, threads: int = 1) -> NoiseWindows | None:
+def read_noise_windows(
+    difference: DifferenceRaster, unconvolved: Unconvolved | None = None, *, threads: int = 1
+) -> NoiseWindows | None:
     """Read the windows and find their clean background; None if nothing is good."""
     whole = (slice(0, difference.shape[0]), slice(0, difference.shape[1]))
     windows = window_grid(difference.quality.post_window or whole)
-    parts = [p for p in map_ordered(lambda w: _read(difference, w), windows, threads) if p]
+    read = partial(_read, difference, unconvolved)
+    parts = [part for part in map_ordered(read, windows, threads) if part]
     if not parts:
         return None
     post, values, resampling = (
@@ -108,10 +145,19 @@ def read_noise_windows(difference: DifferenceRaster, *, threads: int = 1) -> Noi
     usable = good & ~clipped
     clean = _clean(values, level, usable)
     fraction = float((good & clipped).sum() / good.sum())
-    return NoiseWindows(values, background, resampling, level, clean, fraction)
+    found = NoiseWindows(values, background, resampling, level, clean, fraction)
+    if unconvolved is None:
+        return found
+    post, pre, high_pass = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("post_before", "pre_before", "high_pass")
+    )
+    return replace(found, post_before=post, pre_before=pre, high_pass=high_pass)
 
 
-def _read(difference: DifferenceRaster, window: Window) -> _Part | None:
+def _read(
+    difference: DifferenceRaster, unconvolved: Unconvolved | None, window: Window
+) -> _Part | None:
     """Read one window into arrays of full size; None if no pixel of it is good."""
     values, flags = difference.read_with_quality(*window)
     rows, cols = (slice(0, n) for n in values.shape)
@@ -123,13 +169,16 @@ def _read(difference: DifferenceRaster, window: Window) -> _Part | None:
     ).view(np.bool_)
     if not good.any():
         return None
-    images = [difference.post.read(*window), values]
-    if difference.resampling is not None:
-        images.append(difference.resampling(*window))
-    full = np.ones((3, WINDOW_PX, WINDOW_PX), np.float32)
-    for image, target in zip(images, full, strict=False):
+    resampling = difference.resampling
+    factor = np.ones_like(values) if resampling is None else resampling(*window)
+    images = [difference.post.read(*window), values, factor]
+    if unconvolved is not None:
+        before = (unconvolved.post, unconvolved.pre, unconvolved.high_pass)
+        images += [read(*window) for read in before]
+    full = np.ones((len(images), WINDOW_PX, WINDOW_PX), np.float32)
+    for image, target in zip(images, full, strict=True):
         target[rows, cols] = np.where(np.isfinite(image), image, 0)
-    return _Part(full[0], full[1], full[2], good)
+    return _Part(full[0], full[1], full[2], good, *full[3:])
 
 
 def _smoothed(background: FloatImage, good: Mask) -> FloatImage:
