@@ -1,9 +1,11 @@
 """What follows a run or a batch and must never cost a result: reports for people."""
 
+import contextlib
 import logging
 import pkgutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,23 +50,14 @@ def close_run(
     """
     if any(runner.main_record(number) is None for number in _REPORTED):
         return {"report": None, "report_error": ""}
-    started = 0.0
-    path, failure = None, ""
-
-    def announce() -> None:
-        nonlocal started
-        started = time.perf_counter()
-        tell(StageEvent(0, "report", "start"))
-
     try:
-        with lock.held():
-            path = pkgutil.resolve_name(PAIR_REPORT)(runner, own, result, raw_dir, announce)
+        path = pkgutil.resolve_name(PAIR_REPORT)(
+            runner, own, result, raw_dir, partial(_told, lock, tell)
+        )
     except Exception as error:
-        failure = f"{type(error).__name__}: {error}"
-        logger.warning("the report could not be written: %s", failure, exc_info=True)
-    if started:
-        tell(StageEvent(0, "report", "done", failure, time.perf_counter() - started))
-    return {"report": path, "report_error": failure}
+        logger.warning("the report could not be written: %s", _words(error), exc_info=True)
+        return {"report": None, "report_error": _words(error)}
+    return {"report": path, "report_error": ""}
 
 
 def close_batch(output_dir: Path) -> None:
@@ -73,3 +66,23 @@ def close_batch(output_dir: Path) -> None:
         pkgutil.resolve_name(INDEX)(output_dir)
     except Exception:
         logger.warning("the index of all pairs could not be written", exc_info=True)
+
+
+@contextlib.contextmanager
+def _told(lock: FolderLock, tell: Callable[[StageEvent], None]) -> Iterator[None]:
+    """Hold the lock of a pair and tell of the report that is written inside."""
+    started = time.perf_counter()
+    tell(StageEvent(0, "report", "start"))
+    failure = ""
+    try:
+        with lock.held():
+            yield
+    except Exception as error:
+        failure = _words(error)
+        raise
+    finally:
+        tell(StageEvent(0, "report", "done", failure, time.perf_counter() - started))
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ def report_run(
     own: Sequence[Diagnostic],
     result: Mapping[str, Any],
     raw_dir: Path,
-    announce: Callable[[], None] = lambda: None,
+    writing: Callable[[], AbstractContextManager[None]],
 ) -> Path:
     """Write the report of a pair, and an index to which it can point; return its path.
 
-    `announce` is called if it has to be written. A failure is recorded before it is raised.
+    It is written inside of `writing`, unless the one that is there still holds. A failure is
+    recorded before it is raised.
     """
     try:
-        path = write_pair_report(runner, gallery_of(runner, own), result, raw_dir, announce)
+        path = write_pair_report(runner, gallery_of(runner, own), result, raw_dir, writing)
     except Exception as error:
         with contextlib.suppress(OSError):
             suffix = runner.request.final_suffix()

@@ -39,8 +39,7 @@ def report_pair(run: SampleDye) -> Path:
             )
             raise CheckpointError(msg)
     result = result_of(runner, rows, {})
-    with run._lock.held():
-        return report_run(runner, run._diagnostics, result, run.raw_dir)
+    return report_run(runner, run._diagnostics, result, run.raw_dir, run._lock.held)
 
 
 def report_finished(

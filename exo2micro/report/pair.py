@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -51,7 +52,7 @@ def write_pair_report(
     gallery: Gallery,
     result: Mapping[str, Any],
     raw_dir: Path,
-    announce: Callable[[], None],
+    writing: Callable[[], AbstractContextManager[None]],
 ) -> Path:
     """Write the report of a finished pair, unless the one that is there still holds.
 
@@ -65,8 +66,8 @@ def write_pair_report(
         As `SampleDye.run` returns it.
     raw_dir : Path
         For the commands that repeat the run.
-    announce : callable
-        Called before it is written.
+    writing : callable
+        Returns the context in which it is written.
 
     Returns
     -------
@@ -88,10 +89,24 @@ def write_pair_report(
     identity = _identity(records, gallery, census)
     if _is_valid(path, record, identity):
         return path
-    announce()
+    with writing():
+        _write(runner, gallery, result, raw_dir, census, identity)
+    return path
+
+
+def _write(
+    runner: StageRunner,
+    gallery: Gallery,
+    result: Mapping[str, Any],
+    raw_dir: Path,
+    census: Mapping[str, Path],
+    identity: str,
+) -> None:
+    """Write the page, and a record of what it shows."""
+    paths, suffix = runner.store.paths, runner.request.final_suffix()
+    path, difference = report_path(paths, suffix), runner.main_records()[4]
     values, thumbnails = _values(runner, gallery, result, raw_dir, census)
     write_page(path, "pair.html", values)
-    difference = records[4]
     entry = {
         "drawn_from": identity,
         "difference": [
@@ -99,12 +114,10 @@ def write_pair_report(
             difference.fingerprint,
         ],
         "file": asdict(FileStamp.of(path)),
-        "result": plain({k: v for k, v in result.items() if k != "certificate"})
-        | {"certificate": _short(result.get("certificate"))},
+        "result": plain({**result, "certificate": _short(result.get("certificate"))}),
         "thumbnails": thumbnails,
     }
-    write_text_atomically(record, json.dumps(entry) + "\n")
-    return path
+    write_text_atomically(paths.record(NAME, suffix), json.dumps(entry) + "\n")
 
 
 def note_failure(paths: PairPaths, suffix: str, error: str) -> None:
@@ -118,7 +131,7 @@ def note_failure(paths: PairPaths, suffix: str, error: str) -> None:
 def _identity(records: Mapping[int, Record], gallery: Gallery, census: Mapping[str, Path]) -> str:
     """Return a hash of everything that the report shows."""
     results = [
-        [n, r.fingerprint, r.written, r.verdict.level.name, *r.verdict.reasons]
+        [n, r.fingerprint, r.verdict.level.name, *r.verdict.reasons]
         for n, r in sorted(records.items())
     ]
     files = [p.path for p in gallery.pictures() if p.path] + list(census.values())
