@@ -215,7 +215,8 @@ def _draw_residuals(axes: Axes, certificate: Certificate) -> None:
         axes.axvline(value, color=colour, linestyle=line, label=text)
     axes.set(xlabel="length of the residual (px)", ylabel="tiles", xlim=(0, 1.1 * top))
     axes.locator_params(axis="x", nbins=5)
-    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+    if marks:  # a certificate that failed on few tiles states no figures
+        axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
 
 def _round_length(length: float) -> float:

@@ -1,7 +1,10 @@
 """The numbers behind the pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from plot_scene import (
     MICROBE,
@@ -383,6 +386,16 @@ def test_a_certificate_without_tiles_says_so(scene):
     assert "no held-out tile could be matched" in words
     assert "FAIL" in words
     assert "inf" not in words.replace("information", "")
+
+
+def test_a_certificate_of_few_tiles_without_figures_is_drawn(scene):
+    unknown = float("inf")
+    failed = replace(certificate(3), median_px=unknown, p95_px=unknown, bound_px=unknown)
+    figure = plot_fine_alignment(scene.post, scene.pre, certificate=failed.to_dict())
+    residuals = next(a for a in figure.findobj(Axes) if "held-out residuals" in a.get_title("left"))
+    assert residuals.patches
+    assert residuals.get_legend() is None
+    assert "residual on 3 held-out tiles" in all_texts(figure)
 
 
 def test_no_scale_and_no_difference(scene):
