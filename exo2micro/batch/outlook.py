@@ -53,7 +53,7 @@ def plan_batch(
 def _row(task: Task) -> dict[str, Any]:
     """Return the outlook of one pair; an error becomes the reason."""
     row: dict[str, Any] = {"sample": task.sample, "dye": task.dye}
-    need: dict[str, Any] = {"memory": None, "disk": None, "seconds": None}
+    need: dict[str, Any] = {"memory": None, "disk": None, "seconds": None, "fits": None}
     try:
         pair = SampleDye(task.sample, task.dye, **task.options)
         planned = [stage for stage in pair.plan(**task.call) if stage.action == "run"]
@@ -65,6 +65,7 @@ def _row(task: Task) -> dict[str, Any]:
             "memory": format_bytes(report.memory_bytes),
             "disk": format_bytes(report.disk_bytes),
             "seconds": round(report.seconds),
+            "fits": report.band,
         }
     numbers = ", ".join(str(stage.number) for stage in planned)
     return row | {"to run": numbers, "why": planned[0].reason if planned else "all valid"} | need

@@ -1,5 +1,6 @@
 """What a run would do, what it would need, and what is there: nothing here writes anything."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from exo2micro.execution.results import canvas_transform, status_rows
 from exo2micro.execution.runner import StageRunner, forced_stages
 from exo2micro.plotting.base import Diagnostic
 from exo2micro.tables import Table
+
+logger = logging.getLogger(__name__)
 
 
 class LooksAhead(CheckpointAccess, TakesStages):
@@ -103,7 +106,11 @@ class LooksAhead(CheckpointAccess, TakesStages):
     ) -> None:
         """Find out what speaks against a run before anything is created on disk."""
         report = self._preflight(runner, rows)
-        if report is not None and not force_run:
+        if report is None:
+            return
+        for warning in report.warnings:
+            logger.warning("%s / %s: %s", self.sample, self.dye, warning)
+        if not force_run:
             require(report)
 
     def _preflight(

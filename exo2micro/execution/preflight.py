@@ -30,6 +30,8 @@ _FITS_BYTES_PER_PIXEL = {8: 3 * 1 + 4, 16: 3 * 4 + 4, 32: 3 * 4 + 4}
 _FITS_IMAGES = 4
 _DIFFERENCE_FITS_BYTES_PER_PIXEL = 6.7
 _FITS_BYTES_PER_ROW = 8192
+# The model is within some 10 % of measured peaks; from here on a run may fail by bad luck.
+_TIGHT = 0.8
 _DISK_RESERVE_BYTES = 200_000_000
 
 
@@ -61,6 +63,33 @@ class PreflightReport:
         """Whether the run may start."""
         return not self.problems
 
+    @property
+    def band(self) -> str:
+        """``fine``, ``warning`` (it fits, but there is little to spare) or ``refuse``."""
+        return "refuse" if self.problems else "warning" if self.warnings else "fine"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is nearly used up, with the numbers and what to do."""
+        return tuple(
+            f"little {what} to spare: about {format_bytes(need)} of {format_bytes(free)}; {advice}"
+            for what, need, free, advice in (
+                (
+                    "memory",
+                    self.memory_bytes,
+                    self.free_memory_bytes,
+                    "close other programs, run fewer pairs at once or with fewer threads",
+                ),
+                (
+                    "disk",
+                    self.disk_bytes,
+                    self.free_disk_bytes,
+                    "free space, or keep only what is final (keep='final')",
+                ),
+            )
+            if not self.problems and need > _TIGHT * free
+        )
+
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
         return [
@@ -70,6 +99,7 @@ class PreflightReport:
             f"{format_bytes(self.free_disk_bytes)} free",
             f"time: about {self.seconds:.0f} s on two cores",
             *self.problems,
+            *self.warnings,
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +111,8 @@ class PreflightReport:
             "free_disk_bytes": self.free_disk_bytes,
             "seconds": self.seconds,
             "problems": list(self.problems),
+            "warnings": list(self.warnings),
+            "band": self.band,
             "ok": self.ok,
         }
 

@@ -1,27 +1,14 @@
 """A raw folder with two small pairs, and the calm run that others are compared with."""
 
-import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_pair import SPEC
+from batch_lab import PAIRS, SMALL, digests
 
 from exo2micro import run_batch
 from exo2micro.synthetic import write_pair
-
-PAIRS = [("A1", "DAPI"), ("A2", "DAPI")]
-SMALL = replace(SPEC, shape=(380, 420), shift_px=(6.0, -5.0), rotation_deg=2.0, magnification=1.01)
-
-
-def digests(processed: Path, sample: str) -> dict[str, str]:
-    """Return the hash of every image of a sample."""
-    return {
-        str(path.relative_to(processed)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for kind in ("tiff", "fits")
-        for path in sorted((processed / sample).glob(f"*/{kind}/*"))
-    }
 
 
 @pytest.fixture(scope="session")

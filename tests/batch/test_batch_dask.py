@@ -7,7 +7,7 @@ import sys
 
 import joblib
 import pytest
-from conftest import PAIRS, digests
+from batch_lab import PAIRS, digests
 
 from exo2micro import run_batch
 

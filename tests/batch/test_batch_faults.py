@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import PAIRS, digests
+from batch_lab import PAIRS, digests
 
 from exo2micro import CustomFunctionManager, SampleDye, run_batch
 from exo2micro.batch import resume_batch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table as AstropyTable
-from conftest import PAIRS
+from batch_lab import PAIRS
 
 from exo2micro import run_batch
 from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
@@ -18,6 +18,7 @@ from exo2micro.batch.overview import batch_status, stop_batch
 from exo2micro.batch.results import COLUMNS
 from exo2micro.errors import CheckpointError, ParameterError, RawPairingError
 from exo2micro.execution.control_group import free_memory_bytes
+from exo2micro.execution.preflight import PreflightReport
 
 RESULTS = BatchResults(
     [
@@ -135,6 +136,7 @@ def test_the_plan_says_what_would_run_and_why(archive, tmp_path):
     assert row["to run"] == "1, 2, 3, 4"
     assert row["why"] == "missing"
     assert row["memory"].endswith("MB")
+    assert row["fits"] == "fine"
     assert not (tmp_path / "p").exists()
 
 
@@ -198,3 +200,19 @@ def test_the_limit_of_a_container_counts(tmp_path, version):
     assert free_memory_bytes(root, membership) == 500
     (group / names[0]).write_text("max\n" if version == 2 else "9223372036854771712\n")
     assert free_memory_bytes(root, membership) is None
+
+
+@pytest.mark.parametrize(
+    ("memory", "disk", "problems", "band", "word"),
+    [
+        (10, 10, (), "fine", ""),
+        (90, 10, (), "warning", "memory"),
+        (10, 81, (), "warning", "disk"),
+        (120, 90, ("not enough memory",), "refuse", ""),
+    ],
+)
+def test_what_fits_is_told_in_three_bands(memory, disk, problems, band, word):
+    report = PreflightReport(memory, 100, disk, 100, 1.0, problems)
+    assert report.band == band
+    assert [w.split()[1] for w in report.warnings] == [word][: bool(word)]
+    assert report.ok == (band != "refuse")
