@@ -41,7 +41,11 @@ def sibling_dye(word: str, pair: PairPaths, raw_dir: Path) -> str:
         named = sorted(done.intersection(named))
     others = ", ".join(dye for dye in known if dye != pair.dye) or "none"
     if word == plain_word(pair.dye) or named == [pair.dye]:
-        reason = f"names {pair.dye} itself, which has no alignment to borrow from itself"
+        reason = (
+            f"names {pair.dye} itself, which has no alignment to borrow from itself: leave it off "
+            f"for {pair.dye}, in a batch by a row of overrides with the columns "
+            f"sample,dye,{PARAMETER} and the values {pair.sample},{pair.dye},off"
+        )
     elif not named:
         reason = f"must name a dye of {pair.sample}, got {word!r}"
     elif len(named) > 1:

@@ -9,6 +9,7 @@ from astropy.io import fits
 from small_pair import DYE, SAMPLE, SPEC
 
 from exo2micro import SampleDye
+from exo2micro.batch.overrides import params_for, read_overrides
 from exo2micro.errors import CheckpointError, ParameterError, RegistrationError
 from exo2micro.execution.borrowing import sibling_dye
 from exo2micro.parameter import Parameter, plain_word
@@ -109,8 +110,13 @@ def test_dyes_that_cannot_lend_are_refused_with_those_that_can(tmp_path):
         sibling_dye("cy3", pair, tmp_path / "raw")
     with pytest.raises(ParameterError, match="ambiguous.*Sybr-Gold or Sybr_Gold"):
         sibling_dye("sybrgold", pair, tmp_path / "raw")
-    with pytest.raises(ParameterError, match="DAPI itself"):
+    with pytest.raises(ParameterError, match="DAPI itself") as caught:
         sibling_dye("dapi", pair, tmp_path / "raw")
+    assert "overrides with the columns sample,dye,borrow_from" in str(caught.value)
+    row = {"sample": "S", "dye": "DAPI", "borrow_from": "off"}
+    assert ",".join(row) in str(caught.value)
+    assert ",".join(row.values()) in str(caught.value)
+    assert params_for(read_overrides([row]), "S", "DAPI") == {"borrow_from": None}
 
 
 def test_images_of_another_shape_cannot_borrow(done):
