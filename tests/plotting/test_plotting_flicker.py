@@ -1,0 +1,59 @@
+"""Details to blink, and the significance against the unit Gaussian: the numbers behind them."""
+
+import numpy as np
+import pytest
+from plot_scene import MICROBE, PAD, legend_texts, make_view
+
+from exo2micro.plotting.flicker import flicker_frames, spots_of
+from exo2micro.plotting.snr_histogram import core_width, plot_snr_histogram
+
+
+def test_frames_share_one_range_and_final_pre_looks_like_post(view):
+    frames = {frame.name: frame for frame in flicker_frames(view, view.window)}
+    assert list(frames) == ["post", "before", "coarse", "final", "difference"]
+    assert frames["before"].limits == frames["final"].limits
+    inner = (slice(50, -50), slice(80, -80))
+    post = frames["post"].pixels[inner].astype(int)
+    apart = {n: np.abs(frames[n].pixels[inner] - post).mean() for n in ("coarse", "final")}
+    assert apart["final"] < 0.3 * apart["coarse"]
+    assert (frames["difference"].pixels[:, :10] == 255).all()
+
+
+def test_a_withheld_difference_is_not_shown(scene):
+    view = make_view(scene, difference=False)
+    assert "difference" not in [frame.name for frame in flicker_frames(view, view.window)]
+
+
+def test_the_strongest_signal_is_among_the_places_and_all_lie_inside(view):
+    record = view.records[3]
+    record.facts = {"offset": (PAD, PAD), "post_shape": (300, 400)}
+    spots = spots_of(view, 60)
+    row, col = (place + PAD for place in MICROBE)
+    assert any(
+        spot.window[0].start <= row < spot.window[0].stop
+        and spot.window[1].start <= col < spot.window[1].stop
+        for spot in spots
+        if "signal" in spot.title or "excess" in spot.title
+    )
+    for spot in spots:
+        for part, full in zip(spot.window, view.window, strict=True):
+            assert part.stop - part.start == 60
+            assert full.start <= part.start
+            assert part.stop <= full.stop
+
+
+def test_the_core_of_pure_noise_has_width_one():
+    rng = np.random.default_rng(2)
+    values = rng.normal(0.0, 1.0, (700, 800)).astype(np.float32)
+    centre, width = core_width(values.ravel())
+    assert centre == pytest.approx(0.0, abs=0.01)
+    assert width == pytest.approx(1.0, abs=0.01)
+    values[:10, :10] = 9.0
+    figure = plot_snr_histogram(values)
+    assert any(text.startswith("above +5 sigma: 100 of 560000") for text in legend_texts(figure))
+
+
+def test_without_significance_the_figure_says_so(view):
+    assert view.snr is None
+    figure = plot_snr_histogram(view.snr)
+    assert "not known" in figure.axes[0].texts[0].get_text()
