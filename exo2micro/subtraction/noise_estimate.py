@@ -15,6 +15,7 @@ from exo2micro.subtraction.noise_windows import (
     WINDOW_PX,
     NoiseWindows,
     Unconvolved,
+    clusters,
     read_noise_windows,
 )
 from exo2micro.subtraction.statistics import Vector
@@ -27,9 +28,6 @@ LEAST_BOX: Final = 0.6
 
 TEXTURE_SIGMA_PX: Final = 2.0
 TEXTURE_BOX_PX: Final = 7
-CLUSTER_PX: Final = 32
-"""Side of the squares over which errors are gathered: pixels within a box share noise."""
-
 LEAST_PIXELS: Final = 4000
 SYSTEMATIC: Final = 0.03
 """Relative error of a gain beyond its scatter: what is left of microbes, texture and cuts."""
@@ -42,6 +40,9 @@ CUT_LOSS: Final = 0.998
 
 DEPARTURE: Final = 0.1
 """Departure of the factor from 1 that the remark mentions."""
+
+PART: Final = 1 << 18
+"""Pixels whose products are in memory at once."""
 
 ONE_SIGMA: Final = 0.6826894921370859
 TRIM_SIGMAS: Final = 3.0
@@ -200,7 +201,7 @@ def _observations(windows: NoiseWindows, difference: DifferenceRaster) -> tuple[
     typical = max(spread, 1e-12) * np.maximum(level, 0.1 * np.mean(np.abs(level)) + 1e-9)
     typical /= max(float(np.mean(np.abs(level))), 1e-9)
     weight = 1.0 / ((texture + typical) * typical)
-    cluster = _clusters(clean.shape)[used]
+    cluster = clusters(clean.shape)[used]
     return (
         _Line(level, products[0], shares[0], weight, cluster),
         _Line((level - offset) / scale, products[1], shares[1] * scale**2, weight, cluster),
@@ -260,14 +261,6 @@ def _texture(background: FloatImage, clean: Mask) -> FloatImage:
     return texture
 
 
-def _clusters(shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Return the number of the square that each pixel of the stack lies in."""
-    rows = np.arange(shape[0]) // CLUSTER_PX
-    cols = np.arange(shape[1]) // CLUSTER_PX
-    numbers: NDArray[np.intp] = rows[:, None] * (WINDOW_PX // CLUSTER_PX) + cols
-    return numbers
-
-
 def _fit(
     line: _Line, camera: CameraNoise, known: GivenNoise, role: str
 ) -> tuple[CameraNoise, list[str]]:
@@ -312,18 +305,7 @@ def _fit_free(
     """Return the weighted least-squares line; a number given is held fixed."""
     if gain is not None and read_noise is not None:
         return _from_given(camera, GivenNoise(gain, read_noise))
-    known, columns = np.zeros_like(line.counts), []
-    if gain is not None:
-        known = gain * line.counts
-        columns = [np.ones_like(line.counts)]
-    elif read_noise is not None:
-        known = np.full_like(line.counts, read_noise**2 + camera.rounding)
-        columns = [line.counts - camera.pedestal]
-    else:
-        columns = [line.counts, np.ones_like(line.counts)]
-    basis = np.stack(columns, axis=1) * line.share[:, None]
-    target = line.product - known * line.share
-    values, covariance = _least_squares(basis, target, line.weight, line.cluster)
+    values, covariance = _least_squares(line, camera, gain, read_noise)
     errors = np.sqrt(np.diag(covariance))
     if gain is not None:
         return replace(camera, gain=gain, floor=values[0], floor_error=errors[0], gain_error=0.0)
@@ -338,16 +320,40 @@ def _fit_free(
     )
 
 
+def _design(
+    line: _Line, part: slice, camera: CameraNoise, gain: float | None, read_noise: float | None
+) -> tuple[NDArray[np.float64], Vector]:
+    """Return the columns to fit and what they shall add up to, for a part of the pixels."""
+    counts, share = line.counts[part].astype(np.float64), line.share[part].astype(np.float64)
+    known, columns = 0.0 * counts, [counts, np.ones_like(counts)]
+    if gain is not None:
+        known, columns = gain * counts, columns[1:]
+    elif read_noise is not None:
+        known, columns = known + read_noise**2 + camera.rounding, [counts - camera.pedestal]
+    return np.stack(columns, axis=1) * share[:, None], line.product[part] - known * share
+
+
 def _least_squares(
-    basis: NDArray[np.float64], target: Vector, weight: Vector, cluster: NDArray[np.intp]
+    line: _Line, camera: CameraNoise, gain: float | None, read_noise: float | None
 ) -> tuple[list[float], NDArray[np.float64]]:
     """Return coefficients and their covariance, from the scatter of clusters (sandwich)."""
-    weighted = basis * weight[:, None]
-    normal = np.linalg.pinv(np.einsum("ni,nj->ij", weighted, basis))
-    values = normal @ np.einsum("ni,n->i", weighted, target)
-    scores = weighted * (target - basis @ values)[:, None]
-    sums = np.stack([np.bincount(cluster, weights=column) for column in scores.T], axis=1)
-    return [float(v) for v in values], normal @ (sums.T @ sums) @ normal
+    parts: list[NDArray[np.float64]] = []
+    number = int(line.cluster.max()) + 1
+    for start in range(0, len(line.cluster), PART):
+        part = slice(start, start + PART)
+        basis, target = _design(line, part, camera, gain, read_noise)
+        weighted = (basis * line.weight[part][:, None]).T
+        products = (a * b for a in weighted for b in (*basis.T, target))
+        cluster = line.cluster[part]
+        sums = [np.bincount(cluster, weights=p, minlength=number) for p in products]
+        gathered = np.stack(sums, axis=1, dtype=np.float64)
+        parts.append(gathered.reshape(number, len(weighted), -1))
+    by_cluster = np.sum(parts, axis=0)
+    whole = by_cluster.sum(axis=0)
+    normal = np.linalg.pinv(whole[:, :-1])
+    values = normal @ whole[:, -1]
+    scores = by_cluster[:, :, -1] - by_cluster[:, :, :-1] @ values
+    return [float(v) for v in values], normal @ (scores.T @ scores) @ normal
 
 
 def _scatter(

@@ -37,6 +37,9 @@ leaves less than a thousandth of the texture's power [Immerkaer 1996]."""
 HIGH_PASS_LAGS: Final = (1.0, -2.0 / 3.0, 1.0 / 6.0)
 """Autocorrelation of `HIGH_PASS`."""
 
+CLUSTER_PX: Final = 32
+"""Side of the squares over which errors are gathered: pixels within a box share noise."""
+
 GROW_PX: Final = 2
 BINS: Final = 16
 MAX_CLIPPED: Final = 0.005
@@ -234,3 +237,11 @@ def _clean(values: FloatImage, level: FloatImage, usable: Mask) -> Mask:
     grown = cv2.dilate(cut.view(np.uint8), kernel).view(np.bool_)
     clean: Mask = usable & ~grown
     return clean
+
+
+def clusters(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Return the number of the square that each pixel of the stack lies in."""
+    rows = np.arange(shape[0]) // CLUSTER_PX
+    cols = np.arange(shape[1]) // CLUSTER_PX
+    numbers: NDArray[np.intp] = rows[:, None] * (WINDOW_PX // CLUSTER_PX) + cols
+    return numbers
