@@ -24,12 +24,12 @@ from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.raster.base import ArrayRaster
 from exo2micro.raster.fits import FitsWriter
 from exo2micro.raster.stream import drain, feed, stream_bands
+from exo2micro.stages.comparable import make_comparable
 from exo2micro.stages.difference_planes import DifferenceSource, plane_specs
 from exo2micro.stages.frames import QuantisedRaster
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.noise import CameraNoise, DifferenceNoise
 from exo2micro.subtraction.noise_estimate import estimate_noise
-from exo2micro.subtraction.sampling import sample_pairs
 from exo2micro.subtraction.scale import estimate_scales
 from exo2micro.synthetic import PairSpec, make_pair
 from exo2micro.synthetic.bodies import draw
@@ -51,6 +51,7 @@ class Case:
     spec: PairSpec
     error_px: float = 0.02
     is_poisson: bool = False
+    scale_field: str = "off"
 
 
 CASES = [
@@ -67,6 +68,15 @@ CASES = [
         "Poisson, 1 e- per count, 20 counts",
         replace(BASE, ratio=1.0, brightness=20, gain=1.0, read_noise=1.0),
         is_poisson=True,
+    ),
+    *(
+        Case(f"{bits} bit, {name}", replace(BASE, ratio=1.6, bits=bits, **changes), scale_field=how)
+        for bits in (8, 16)
+        for name, changes, how in (
+            ("post blurrier (1.2, 1.8 px)", {"psf_px": 1.2, "post_psf_px": 1.8}, "off"),
+            ("pre blurrier (1.8, 1.2 px)", {"psf_px": 1.8, "post_psf_px": 1.2}, "off"),
+            ("ratio +-20 %, scale_field", {"ratio_gradient": 0.2}, "auto"),
+        )
     ),
 ]
 
@@ -167,25 +177,23 @@ class Scene:
             saturation_post=self.spec.full_scale,
             saturation_pre=self.spec.full_scale,
         )
-        sample = sample_pairs(
-            post, aligned, quality.valid, saturation_pre=float(self.spec.full_scale)
-        )
-        scale = next(iter(estimate_scales(sample, {}).values()))
+        params = {"psf_match": "auto", "scale_field": self.case.scale_field}
+        pair = make_comparable(post, aligned, quality, params, threads=1)
+        scale = next(iter(estimate_scales(pair.sample, {}).values()))
         start = DifferenceNoise(
-            CameraNoise(0.0, 0.0, pedestal=sample.pedestal.post),
-            CameraNoise(0.0, 0.0, pedestal=sample.pedestal.pre),
+            CameraNoise(0.0, 0.0, pedestal=pair.sample.pedestal.post),
+            CameraNoise(0.0, 0.0, pedestal=pair.sample.pedestal.pre),
             scale_error=scale.half_width / 1.96,
-            offset_error=sample.pedestal.error,
+            offset_error=pair.sample.pedestal.error,
             registration_px=self.case.error_px,
+            post_factor=pair.post_noise_factor,
+            sharpness_px2=pair.sharpness_error_px2,
         )
-        options = {
-            "scale": scale.scale,
-            "offset": scale.offset,
-            "quality": quality,
-            "resampling": warped.read_noise_factor,
-        }
-        noise = estimate_noise(DifferenceRaster(post, aligned, **options), start).noise
-        planes = DifferenceRaster(post, aligned, noise=noise, **options).read_planes(*whole)
+        factor = warped.read_noise_factor
+        before = pair.unconvolved(post, aligned, scale.scale, factor)
+        plain = pair.subtract(scale, factor)
+        noise = estimate_noise(plain, start, unconvolved=before).noise
+        planes = pair.subtract(scale, factor, noise).read_planes(*whole)
         good = self.clean & (planes["DQ"] == 0)
         tally = Tally(factors=[noise.factor])
         tally.add(planes["SNR"][good], self.edge[good])
