@@ -54,7 +54,9 @@ def values_of(row: Parameter) -> st.SearchStrategy:
         values = st.booleans()
     elif row.kind is str:
         words = st.from_regex(r"[a-z0-9]{1,12}", fullmatch=True).filter(lambda w: w != "off")
-        values = st.sampled_from(row.choices) if row.choices else words.filter(lambda w: w != "none")
+        values = (
+            st.sampled_from(row.choices) if row.choices else words.filter(lambda w: w != "none")
+        )
     else:
         low, high = row.bounds
         if row.kind is int:

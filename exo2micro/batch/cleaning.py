@@ -142,7 +142,7 @@ def _pairs(
         if (samples and sample not in samples) or (dyes and dye not in dyes):
             continue
         by_suffix: dict[str, list[Record]] = {}
-        for path in sorted(folder.glob("*.json")):
+        for path in sorted(folder.glob("[0-9]*.json")):  # others describe pictures and reports
             try:
                 record = read_record(path)
             except CheckpointError as error:
