@@ -22,7 +22,12 @@ run_batch(raw_dir=sys.argv[1] + "/raw", output_dir=sys.argv[1] + "/processed", p
 
 def started_batch(lab: Path) -> tuple[subprocess.Popen, EventReader]:
     """Start a batch in a process of its own and wait until its first pair runs."""
-    process = subprocess.Popen([sys.executable, "-c", START, str(lab)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, str(lab)],
+        stderr=subprocess.DEVNULL,
+        # A shell lets jobs in the background ignore SIGINT; the tests may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         folders = list((lab / "processed" / "_batches").glob("*"))

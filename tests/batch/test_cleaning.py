@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import subprocess
+import sys
 
 from small_pair import DYE, SAMPLE
 
@@ -81,12 +83,21 @@ def test_a_pair_in_use_is_left_alone(done, caplog):
     assert "is in use by" in caplog.text
 
 
-def test_each_stage_has_a_peak_of_its_own_and_says_it_when_asked(project, caplog):
-    run = SampleDye(SAMPLE, DYE, **dirs(project))
-    with caplog.at_level(logging.WARNING):
-        run.run(memory_debug=True)
-    told = [r.getMessage() for r in caplog.records if "held after it" in r.getMessage()]
+RUN = """
+import logging, sys
+logging.basicConfig(format="%(message)s")
+from exo2micro import SampleDye
+run = SampleDye(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4])
+run.run(memory_debug=True)
+with run.planned() as (runner, _):
+    peaks = {n: record.peak_memory_bytes for n, record in runner.main_records().items()}
+print(peaks[1] < max(peaks[2], peaks[3], peaks[4]))
+"""
+
+
+def test_each_stage_has_a_peak_of_its_own_and_says_it_when_asked(project):
+    words = [sys.executable, "-c", RUN, SAMPLE, DYE, str(project.processed), str(project.raw)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    told = [line for line in done.stderr.splitlines() if "held after it" in line]
     assert [line.split()[1] for line in told] == ["1", "2", "3", "4"]
-    with run.planned() as (runner, _):
-        peaks = {n: record.peak_memory_bytes for n, record in runner.main_records().items()}
-    assert peaks[1] < max(peaks[2], peaks[3]), "stage 1 streams; its peak is not the later ones'"
+    assert done.stdout.split() == ["True"], "stage 1 streams; its peak is not the later ones'"
