@@ -12,8 +12,10 @@ from batch_lab import PAIRS, digests
 
 from exo2micro.batch import EventReader, Journal, resume_batch
 
+# A shell lets jobs in the background ignore SIGINT, and the tests may be one.
 START = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from exo2micro import run_batch
 run_batch(raw_dir=sys.argv[1] + "/raw", output_dir=sys.argv[1] + "/processed", parallel=True,
           n_workers=2)
@@ -22,12 +24,7 @@ run_batch(raw_dir=sys.argv[1] + "/raw", output_dir=sys.argv[1] + "/processed", p
 
 def started_batch(lab: Path) -> tuple[subprocess.Popen, EventReader]:
     """Start a batch in a process of its own and wait until its first pair runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", START, str(lab)],
-        stderr=subprocess.DEVNULL,
-        # A shell lets jobs in the background ignore SIGINT; the tests may be one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = subprocess.Popen([sys.executable, "-c", START, str(lab)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         folders = list((lab / "processed" / "_batches").glob("*"))

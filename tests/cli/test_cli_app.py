@@ -142,16 +142,18 @@ def test_a_batch_exits_with_the_gravest_code():
     assert exit_code_of_batch([fail, error, check]) == 1
 
 
-def listen_to_interrupts():
-    """Undo what a shell does to jobs in the background: they ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell lets jobs in the background ignore SIGINT, and the tests may be one.
+LISTENING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from exo2micro.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_interrupt_exits_130_and_says_so(project):
-    command = [sys.executable, "-m", "exo2micro.cli", "demo", "--dir", str(project.root / "demo")]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_interrupts
-    )
+    command = [sys.executable, "-c", LISTENING, "demo", "--dir", str(project.root / "demo")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     marker = project.root / "demo" / "raw"
     while not marker.exists() and time.monotonic() < deadline:

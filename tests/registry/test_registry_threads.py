@@ -217,7 +217,6 @@ def _child(registry, connection):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="fork beside threads is for Linux alone")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX, where another test imported it
 def test_a_fork_during_discovery_does_not_wait_for_the_parents_thread():
     discovering, go = threading.Event(), threading.Event()
 
