@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from exo2micro._typing import Mask, Points
 from exo2micro.alignment.field import DisplacementField
@@ -167,6 +166,8 @@ def apart_from_neighbours(matches: TileMatches) -> Array:
     count = len(matches.centres)
     if count <= NEIGHBOURS:
         return np.full(count, np.inf)
+    from scipy.spatial import cKDTree
+
     _, near = cKDTree(matches.centres).query(matches.centres, k=NEIGHBOURS + 1)
     around = np.median(matches.shifts[np.asarray(near)[:, 1:]], axis=1)
     return np.asarray(np.hypot(*(matches.shifts - around).T), np.float64)
@@ -267,6 +268,8 @@ TAPS_BEYOND = 3
 
 def _penalty(grid: DisplacementField, centres: Points) -> Array:
     """Return bending plus, away from all tiles, slope, as a quadratic form of coefficients."""
+    from scipy.spatial import cKDTree
+
     ny, nx, _ = grid.coefficients.shape
     eye_y, eye_x = np.eye(ny), np.eye(nx)
     bends = [

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from exo2micro._typing import FloatImage, Mask, Points
 from exo2micro.alignment.outline import outline_points, sample_mask
@@ -77,6 +76,8 @@ def fit_outlines(
     .. [1] Y. Chen, G. Medioni, "Object modelling by registration of multiple range images",
        Image and Vision Computing 10 (1992) 145-155.
     """
+    from scipy.spatial import cKDTree
+
     points, normals = outline_points(sample_mask(post), smoothing_px)
     col, row = np.clip(np.rint(points).astype(int), 0, np.array(post.shape[::-1]) - 1).T
     visible = ~hidden[row, col]

@@ -7,7 +7,6 @@ from functools import partial
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from exo2micro._typing import FloatImage
 from exo2micro.alignment.transform import Transform
@@ -116,6 +115,8 @@ def grid_search(
     """
     if not post.any() or not pre.any():
         return []
+    from scipy import fft
+
     grid = [(angle, magnification) for magnification in magnifications for angle in angles_deg]
     reach = int(np.hypot(*post.shape) * max(m for _, m in grid)) + 1
     rows, cols = (fft.next_fast_len(max(n, reach) + n // WRAPPED, real=True) for n in pre.shape)
@@ -140,6 +141,8 @@ def _best_shift(
     cell: tuple[float, float],
 ) -> Hypothesis:
     """Return the best shift of one rotation and magnification."""
+    from scipy import fft
+
     angle, magnification = cell
     centre = ((post.shape[1] - 1) / 2, (post.shape[0] - 1) / 2)
     middle = (reach - 1) / 2

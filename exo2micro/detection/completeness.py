@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 _BOOTSTRAPS: Final = 400
 _ROUNDS: Final = 40
@@ -67,6 +67,8 @@ class Completeness:
         ----------
         Wilson 1927, J. Am. Stat. Assoc. 22, 209.
         """
+        from scipy import stats
+
         rows = [
             stats.binomtest(int(k), int(n)).proportion_ci(0.95, method="wilson")
             for k, n in zip(self.recovered, self.injected, strict=True)

@@ -11,8 +11,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage import segmentation
-from skimage.morphology import local_maxima
 
 from exo2micro._typing import FloatImage, Mask
 
@@ -95,6 +93,9 @@ def part(significance: FloatImage, sharp: FloatImage, inside: Mask, threshold: f
     """
     if not inside.any():
         return np.zeros(inside.shape, np.int32)
+    from skimage import segmentation
+    from skimage.morphology import local_maxima
+
     ground = np.where(inside, sharp, np.float32(0))
     peaks = local_maxima(ground) & inside
     markers, _ = ndimage.label(peaks, structure=np.ones((3, 3)))

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy import special
 
-from exo2micro.detection.completeness import Completeness, Limit
 from exo2micro.plotting.figure import (
     BLACK,
     SERIES,
@@ -19,10 +19,13 @@ from exo2micro.plotting.figure import (
     style,
 )
 
+if TYPE_CHECKING:
+    from exo2micro.detection.completeness import Completeness, Limit
+
 
 def plot_limit_curve(
-    completeness: Completeness,
-    limits: Sequence[Limit],
+    completeness: "Completeness",
+    limits: "Sequence[Limit]",
     *,
     sample: str = "",
     dye: str = "",
@@ -72,16 +75,16 @@ def plot_limit_curve(
         return finish(figure, save_path)
 
 
-def _draw_curve(axes: Axes, completeness: Completeness) -> None:
+def _draw_curve(axes: Axes, completeness: "Completeness") -> None:
     fitted = completeness.curve()
     if fitted is None:
         return
     flux = np.geomspace(completeness.flux[0], completeness.flux[-1], 200)
-    chance = stats.norm.cdf((np.log(flux) - fitted[0]) / fitted[1])
+    chance = special.ndtr((np.log(flux) - fitted[0]) / fitted[1])
     axes.plot(flux, chance, color=BLACK, label="fitted curve")
 
 
-def _draw_limit(axes: Axes, limit: Limit, colour: str) -> None:
+def _draw_limit(axes: Axes, limit: "Limit", colour: str) -> None:
     if limit.flux is None or limit.interval is None:
         return
     label = f"{100 * limit.probability:.0f} % limit: {limit.flux:.4g} counts"

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from exo2micro.census import finished_pairs
 from exo2micro.errors import CheckpointError
 from exo2micro.execution.results import result_of
 from exo2micro.pipeline import SampleDye
@@ -59,6 +58,8 @@ def report_finished(
     list of tuple
         Sample, dye and reason of those for which there is none.
     """
+    from exo2micro.census import finished_pairs
+
     missing = []
     for sample, dye in finished_pairs(output_dir):
         try:
