@@ -73,6 +73,22 @@ class Raster(ABC):
             out[start : start + reduced.shape[0]] = reduced
         return out
 
+    def read_reduced(self, rows: slice, cols: slice, factor: int) -> FloatImage:
+        """Return a window of `overview`, of which no more than that is computed.
+
+        Parameters
+        ----------
+        rows, cols : slice
+            Start and stop in pixels of the overview, inside it.
+        factor : int
+            As for `overview`.
+        """
+        window = (
+            slice(part.start * factor, min(part.stop * factor, size))
+            for part, size in zip((rows, cols), self.shape, strict=True)
+        )
+        return block_mean(self.read(*window), factor)
+
 
 class ArrayRaster(Raster):
     """A raster over an array in memory.

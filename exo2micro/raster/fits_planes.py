@@ -16,6 +16,7 @@ from exo2micro._typing import Image
 from exo2micro.errors import CheckpointError
 from exo2micro.raster.base import Raster
 from exo2micro.raster.fits import FitsRaster
+from exo2micro.raster.fits_tile_reader import TiledPlane
 
 _IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
@@ -108,10 +109,13 @@ def open_fits_planes(path: Path) -> FitsPlanes:
 
 
 def _raster(path: Path, number: int, shape: tuple[int, ...], *, is_compressed: bool) -> Raster:
-    """Return an image as a raster; a plain primary image is mapped, which is faster."""
+    """Return an image as a raster, read by the fastest way that its layout allows."""
     if number == 0:
         with contextlib.suppress(ValueError):
             return FitsRaster(path)
+    if is_compressed:
+        with contextlib.suppress(ValueError):
+            return TiledPlane(path, number)
     return SectionRaster(path, number, (shape[0], shape[1]), is_compressed=is_compressed)
 
 

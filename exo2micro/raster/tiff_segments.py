@@ -58,9 +58,18 @@ class PageReader:
     plane : int
         Index among planes that follow each other without directory entries of their own
         (ImageJ stacks); 0 otherwise.
+    cache_bytes : int, optional
+        Decoded segments kept; by default `CACHED_ROWS` rows of them.
     """
 
-    def __init__(self, file: SharedFile, page: Any, plane: int = 0) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        file: SharedFile,
+        page: Any,  # noqa: ANN401
+        plane: int = 0,
+        *,
+        cache_bytes: int | None = None,
+    ) -> None:
         self._file = file
         self._page = page
         self.shape: tuple[int, int] = (page.imagelength, page.imagewidth)
@@ -75,7 +84,8 @@ class PageReader:
         self._cache: OrderedDict[tuple[int, tuple[int, ...]], NDArray[Any]] = OrderedDict()
         self._cached_bytes = 0
         row_bytes = self._segment_shape[0] * self.shape[1] * self.dtype.itemsize
-        self._most_cached = min(max(CACHE_BYTES, CACHED_ROWS * row_bytes), MOST_CACHE_BYTES)
+        rows_bytes = min(max(CACHE_BYTES, CACHED_ROWS * row_bytes), MOST_CACHE_BYTES)
+        self._most_cached = rows_bytes if cache_bytes is None else cache_bytes
         self._lock = threading.Lock()
         self._large_lock = threading.Lock()
         self._check_extent()
