@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from exo2micro._typing import Mask
@@ -12,6 +13,7 @@ from exo2micro.registry import AutoRegisterMeta
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from exo2micro.plotting.statistics import PixelSample
     from exo2micro.raster.record import Record
     from exo2micro.subtraction.scale import ScaleEstimate
 
@@ -59,6 +61,31 @@ class PairView:
     records: "Mapping[int, Record]"
     params: Mapping[str, Any]
     snr: Raster | None = None
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Width of a pixel of the post-stain image in um, None where its file does not tell."""
+        record = self.records.get(1)
+        size = record.facts.get("pixel_size_um") if record is not None else None
+        return None if size is None else float(size[0])
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What every plot function of a pair takes by keyword."""
+        return {
+            "valid": self.valid,
+            "window": self.window,
+            "sample": self.sample,
+            "dye": self.dye,
+        }
+
+    @cached_property
+    def pixels(self) -> "PixelSample":
+        """Full-resolution pixels of post, pre and difference, read once for all histograms."""
+        from exo2micro.plotting.pair import view_pair
+        from exo2micro.plotting.statistics import sample_pixels
+
+        return sample_pixels(view_pair(self), self.difference)
 
 
 class Diagnostic(metaclass=AutoRegisterMeta):

@@ -20,12 +20,13 @@ from exo2micro.plotting.figure import (
     logarithmic_counts,
     new_figure,
     say,
+    signed,
     style,
 )
 from exo2micro.plotting.overviews import thin
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair, image_raster
-from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
-from exo2micro.plotting.statistics import Values, histogram, sample_pixels
+from exo2micro.plotting.scale_lines import ScaleLike, ScaleLine, scale_lines
+from exo2micro.plotting.statistics import PixelSample, Values, histogram, sample_pixels
 from exo2micro.subtraction.statistics import robust_sigma
 
 BINS: Final = 200
@@ -84,12 +85,22 @@ def plot_difference_histogram(
     pair = image_pair(post_im, pre_im, window=window, valid=valid)
     lines = scale_lines(scale, offset, scales)
     third = None if difference is None else image_raster(difference, "difference", pair.post.shape)
-    pixels = sample_pixels(pair, third)
-    values = pixels.difference
+    return _figure(sample_pixels(pair, third), lines, sample, dye, save_path)
+
+
+def _figure(
+    pixels: PixelSample,
+    lines: Sequence[ScaleLine],
+    sample: str,
+    dye: str,
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Return the figure of pixels that have been read."""
+    values, scaled = pixels.difference, ""
     if values is None:
         factor, shift = (lines[0].scale, lines[0].offset) if lines else (1.0, 0.0)
         values = pixels.post - np.float32(factor) * pixels.pre - np.float32(shift)
-    scaled = "" if lines or third is not None else " without scale (post \N{MINUS SIGN} pre)"
+        scaled = "" if lines else " without scale (post \N{MINUS SIGN} pre)"
     with style():
         figure = new_figure(
             f"distribution of the difference{scaled}", sample=sample, dye=dye, height_in=3.8
@@ -138,7 +149,7 @@ def _draw(axes: Axes, values: Values) -> None:
         height * np.exp(-0.5 * ((x - centre) / sigma) ** 2),
         color=VERMILION,
         linestyle="--",
-        label=f"background: centre {centre:.3g}, sigma {sigma:.3g} counts",
+        label=f"background: centre {signed(centre)}, sigma {sigma:.3g} counts",
     )
     axes.axvline(0.0, color=BLACK, linewidth=0.8)
     logarithmic_counts(axes, float(drawn.max()))
@@ -177,13 +188,4 @@ class DifferenceHistogram(Diagnostic):
 
     def draw(self, view: PairView) -> Figure:
         """Draw the difference's distribution."""
-        return plot_difference_histogram(
-            view.post,
-            view.pre,
-            difference=view.difference,
-            scales=view.scales,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
-        )
+        return _figure(view.pixels, scale_lines(scales=view.scales), view.sample, view.dye)

@@ -80,7 +80,17 @@ def plot_excess_heatmap(
     """
     pair = image_pair(post_im, pre_im, window=window, valid=valid)
     lines = scale_lines(scale, offset, scales)
-    pixels = sample_pixels(pair)
+    return _figure(sample_pixels(pair), lines, sample, dye, save_path)
+
+
+def _figure(
+    pixels: PixelSample,
+    lines: tuple[ScaleLine, ...],
+    sample: str,
+    dye: str,
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Return the figure of pixels that have been read."""
     kind = "excess after subtraction" if lines else "ratio post / pre (no scale known)"
     with style():
         figure = new_figure(kind, sample=sample, dye=dye, height_in=5.2)
@@ -186,12 +196,4 @@ class ExcessHeatmap(Diagnostic):
 
     def draw(self, view: PairView) -> Figure:
         """Draw the excess over the canonical scale."""
-        return plot_excess_heatmap(
-            view.post,
-            view.pre,
-            scales=view.scales,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
-        )
+        return _figure(view.pixels, scale_lines(scales=view.scales), view.sample, view.dye)

@@ -154,14 +154,15 @@ def colour_overlay(
 
 def correlation(post: Image, pre: Image) -> float | None:
     """Return Pearson's correlation where both images have data, None if there is none."""
-    both = (post != 0) & (pre != 0) & np.isfinite(post) & np.isfinite(pre)
+    first, second = (image.ravel().astype(np.float32) for image in (post, pre))
+    both = np.isfinite(first) & np.isfinite(second) & (first != 0) & (second != 0)
     if np.count_nonzero(both) < 3:
         return None
-    first, second = post[both].astype(np.float64), pre[both].astype(np.float64)
-    first -= first.mean()
-    second -= second.mean()
-    norm = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / norm if norm > 0 else None
+    values = np.stack([first[both], second[both]])
+    values -= values.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+    (var_first, product), (_, var_second) = np.einsum("in,jn->ij", values, values, dtype=np.float64)
+    norm = float(np.sqrt(var_first * var_second))
+    return float(product) / norm if norm > 0 else None
 
 
 def _centres(part: slice, factor: int) -> NDArray[np.intp]:

@@ -1,19 +1,20 @@
 """Where to look closely: places with texture, far apart."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 
-from exo2micro._typing import Image
+from exo2micro._typing import FloatImage
+from exo2micro.plotting.overviews import display_factor, overview
 from exo2micro.plotting.pair import ImagePair, Window
-from exo2micro.plotting.statistics import sample_tiles
-from exo2micro.raster.windows import block_mean
 
-CANDIDATE_TILES: Final = 40
-SMOOTHING_PX: Final = 4
-"""Texture is judged on blocks of this side, where noise counts little."""
+SEARCH_PX: Final = 250_000
+"""Pixels of the reduced images in which texture is sought."""
+
+SMOOTHING_CELLS: Final = 3
+"""Texture is judged on averages over this side, where noise counts little."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Place:
     window : tuple of slice
         Rows and columns of the canvas.
     texture : float
-        Slope of the brightness in post times that in pre; 0 if flat.
+        Root of the slope of the brightness in post times that in pre; 0 if flat.
     """
 
     window: Window
@@ -40,6 +41,8 @@ class Place:
 
 def textured_places(pair: ImagePair, count: int, size: int) -> list[Place]:
     """Return up to `count` places of ``size`` x ``size`` pixels with texture in both images.
+
+    They are sought in the overviews, so that a slide of any size takes the same time.
 
     Parameters
     ----------
@@ -56,16 +59,31 @@ def textured_places(pair: ImagePair, count: int, size: int) -> list[Place]:
         Each lies where both images have data (or most of it, if nowhere all), the best first.
         The same images always give the same places.
     """
-    places = [place for window in _candidates(pair, size) if (place := _judged(pair, window))]
-    chosen: list[Place] = []
-    diagonal = float(np.hypot(*pair.shape))
-    while places and len(chosen) < count:
-        best = max(places, key=lambda place: place.texture * _distance(place, chosen) / diagonal)
-        if chosen and _distance(best, chosen) < size:
+    factor = display_factor(pair.shape, SEARCH_PX)
+    post, pre = (overview(image, pair.window, factor) for image in (pair.post, pair.pre))
+    side = max(1, min(size // factor, *post.values.shape))
+    texture = _texture(post.values, side) * _texture(pre.values, side)
+    texture *= (
+        cv2.blur(((post.values != 0) & (pre.values != 0)).astype(np.float32), (side, side)) ** 4
+    )
+    half = side // 2
+    rows, cols = (
+        np.arange(half, max(half + 1, n - half), max(1, half // 2)) for n in texture.shape
+    )
+    y, x = (part.ravel() for part in np.meshgrid(rows, cols, indexing="ij"))
+    worth = texture[y, x].astype(np.float64)
+    left, _, _, top = post.extent
+    places: list[Place] = []
+    for _ in range(count):
+        best = int(np.argmax(worth))
+        if not worth[best] > 0:
             break
-        chosen.append(best)
-        places.remove(best)
-    return chosen
+        centre = left + (x[best] + 0.5) * factor, top + (y[best] + 0.5) * factor
+        places.append(_place(pair, centre, size, float(texture[y[best], x[best]])))
+        distance = np.hypot(x - x[best], y - y[best])
+        worth = np.minimum(worth if len(places) > 1 else np.inf, texture[y, x] * distance)
+        worth[distance < side] = 0.0
+    return places
 
 
 def window_around(centre: tuple[float, float], size: int, shape: tuple[int, int]) -> Window:
@@ -81,42 +99,21 @@ def window_around(centre: tuple[float, float], size: int, shape: tuple[int, int]
     return rows, cols
 
 
-def _candidates(pair: ImagePair, size: int) -> Iterator[Window]:
-    """Yield the middles of evenly spread tiles, moved inside the window."""
-    rows, cols = pair.window
-    for tile_rows, tile_cols in sample_tiles(pair.window, CANDIDATE_TILES << 18):
-        centre = (
-            (tile_cols.start + tile_cols.stop - 1) / 2 - cols.start,
-            (tile_rows.start + tile_rows.stop - 1) / 2 - rows.start,
-        )
-        inner_rows, inner_cols = window_around(centre, size, pair.shape)
-        yield (
-            slice(inner_rows.start + rows.start, inner_rows.stop + rows.start),
-            slice(inner_cols.start + cols.start, inner_cols.stop + cols.start),
-        )
-
-
-def _judged(pair: ImagePair, window: Window) -> Place | None:
-    """Return the place with its texture, None where the images have little in common."""
-    post, pre, mask = pair.read(*window)
-    covered = float(mask.mean())
-    texture = covered**4 * _texture(post) * _texture(pre)
-    return Place(window, texture) if texture > 0 else None
-
-
-def _texture(image: Image) -> float:
-    """Return the mean slope of the brightness, deaf to noise, a bright speck or a single edge."""
-    smooth = block_mean(image, SMOOTHING_PX if min(image.shape) > 8 * SMOOTHING_PX else 1)
-    slopes = np.abs(np.concatenate([np.diff(smooth, axis=axis).ravel() for axis in (0, 1)]))
-    slopes = slopes[np.isfinite(slopes)]
-    if not len(slopes):
-        return 0.0
-    return float(np.minimum(slopes, np.quantile(slopes, 0.8)).mean())
-
-
-def _distance(place: Place, chosen: list[Place]) -> float:
-    """Return the distance to the nearest chosen place; 1 where there is none yet."""
-    x, y = place.centre
-    return min(
-        (float(np.hypot(x - other.centre[0], y - other.centre[1])) for other in chosen), default=1.0
+def _place(pair: ImagePair, centre: tuple[float, float], size: int, texture: float) -> Place:
+    """Return the place about a centre in pixels of the pair's window."""
+    rows, cols = (
+        slice(part.start + full.start, part.stop + full.start)
+        for part, full in zip(window_around(centre, size, pair.shape), pair.window, strict=True)
     )
+    return Place((rows, cols), texture)
+
+
+def _texture(image: FloatImage, side: int) -> FloatImage:
+    """Return the mean slope of the brightness about each cell, deaf to noise and bright specks.
+
+    The square root keeps a few steep slopes from deciding alone.
+    """
+    smooth = cv2.blur(np.nan_to_num(image), (SMOOTHING_CELLS, SMOOTHING_CELLS))
+    down, across = np.gradient(smooth) if min(image.shape) > 1 else (smooth * 0, smooth * 0)
+    mean: FloatImage = cv2.blur(np.sqrt(np.abs(down) + np.abs(across)), (side, side))
+    return mean

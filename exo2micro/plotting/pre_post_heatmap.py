@@ -10,8 +10,8 @@ from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.density import NO_DATA, axis_limits, draw_density
 from exo2micro.plotting.figure import BLACK, finish, halo, legend_below, new_figure, say, style
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
-from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
-from exo2micro.plotting.statistics import sample_pixels
+from exo2micro.plotting.scale_lines import ScaleLike, ScaleLine, scale_lines
+from exo2micro.plotting.statistics import PixelSample, sample_pixels
 
 
 def plot_pre_post_heatmap(
@@ -58,7 +58,17 @@ def plot_pre_post_heatmap(
     """
     pair = image_pair(post_im, pre_im, window=window, valid=valid)
     lines = scale_lines(scale, offset, scales)
-    pixels = sample_pixels(pair)
+    return _figure(sample_pixels(pair), lines, sample, dye, save_path)
+
+
+def _figure(
+    pixels: PixelSample,
+    lines: tuple[ScaleLine, ...],
+    sample: str,
+    dye: str,
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Return the figure of pixels that have been read."""
     with style():
         figure = new_figure(
             "brightness before and after staining", sample=sample, dye=dye, height_in=5.2
@@ -100,12 +110,4 @@ class PrePostHeatmap(Diagnostic):
 
     def draw(self, view: PairView) -> Figure:
         """Draw post against the finally aligned pre."""
-        return plot_pre_post_heatmap(
-            view.post,
-            view.pre,
-            scales=view.scales,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
-        )
+        return _figure(view.pixels, scale_lines(scales=view.scales), view.sample, view.dye)

@@ -21,8 +21,14 @@ from exo2micro.plotting.figure import (
     style,
 )
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
-from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
-from exo2micro.plotting.statistics import Values, histogram, robust_range, sample_pixels
+from exo2micro.plotting.scale_lines import ScaleLike, ScaleLine, scale_lines
+from exo2micro.plotting.statistics import (
+    PixelSample,
+    Values,
+    histogram,
+    robust_range,
+    sample_pixels,
+)
 
 BINS: Final = 160
 
@@ -71,7 +77,17 @@ def plot_pre_post_histograms(
     """
     pair = image_pair(post_im, pre_im, window=window, valid=valid)
     lines = scale_lines(scale, offset, scales)
-    pixels = sample_pixels(pair)
+    return _figure(sample_pixels(pair), lines, sample, dye, save_path)
+
+
+def _figure(
+    pixels: PixelSample,
+    lines: tuple[ScaleLine, ...],
+    sample: str,
+    dye: str,
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Return the figure of pixels that have been read."""
     series = [("post-stain", pixels.post, ORANGE), ("pre-stain, aligned", pixels.pre, BLUE)]
     if lines:
         scaled = np.float32(lines[0].scale) * pixels.pre + np.float32(lines[0].offset)
@@ -134,12 +150,4 @@ class PrePostHistograms(Diagnostic):
 
     def draw(self, view: PairView) -> Figure:
         """Draw the three distributions."""
-        return plot_pre_post_histograms(
-            view.post,
-            view.pre,
-            scales=view.scales,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
-        )
+        return _figure(view.pixels, scale_lines(scales=view.scales), view.sample, view.dye)

@@ -181,8 +181,5 @@ class RatioHistogram(Diagnostic):
             view.post,
             view.pre,
             scales=view.scales,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
+            **view.keywords,
         )

@@ -171,8 +171,5 @@ class Registration(Diagnostic):
             view.pre,
             before_im=view.before,
             coarse_im=view.coarse,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
+            **view.keywords,
         )

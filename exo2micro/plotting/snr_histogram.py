@@ -169,8 +169,5 @@ class SnrHistogram(Diagnostic):
         """Draw the significance that was written beside the difference."""
         return plot_snr_histogram(
             view.snr,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
+            **view.keywords,
         )

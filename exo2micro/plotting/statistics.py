@@ -12,6 +12,7 @@ from exo2micro._typing import Image, Mask
 from exo2micro.plotting.overviews import thin
 from exo2micro.plotting.pair import ImagePair, Window
 from exo2micro.raster.base import Raster
+from exo2micro.raster.windows import map_ordered
 
 TILE: Final = 512
 """Side of a sampled tile in pixels: that of the tiles of the files."""
@@ -20,6 +21,9 @@ MAX_READ_PX: Final = 8 << 20
 MAX_KEPT_PX: Final = 2 << 20
 """Pixels of each image that are read and kept at most. A million give each bin of a histogram
 its height to some percent; two keep the tails."""
+
+READERS: Final = 2
+"""Threads that decode tiles: their number changes no figure, and two cores are common."""
 
 DITHER_SEED: Final = 71
 
@@ -69,14 +73,18 @@ def sample_pixels(pair: ImagePair, difference: Raster | None = None) -> PixelSam
     tiles = list(sample_tiles(pair.window, MAX_READ_PX))
     read = sum((r.stop - r.start) * (c.stop - c.start) for r, c in tiles)
     step = max(1, math.ceil(read / MAX_KEPT_PX))
-    for rows, cols in tiles:
-        post, pre, mask = pair.read(rows, cols)
+
+    def pixels_of(tile: Window) -> list[Image]:
+        post, pre, mask = pair.read(*tile)
         images = [post, pre]
         if difference is not None:
-            images.append(difference.read(rows, cols))
+            images.append(difference.read(*tile))
             mask = mask & np.isfinite(images[2])
+        return [image[::step][mask[::step]] for image in images]
+
+    for images in map_ordered(pixels_of, tiles, READERS):
         for column, image in zip(columns, images, strict=False):
-            column.append(_picked(image[::step], mask[::step], rng))
+            column.append(_dithered(image, rng))
     post_all, pre_all, difference_all = (
         np.concatenate(column) if column else np.empty(0, np.float32) for column in columns
     )
@@ -168,9 +176,9 @@ def _bin(
     return place.astype(np.int32), inside
 
 
-def _picked(image: Image, mask: Mask, rng: np.random.Generator) -> Values:
-    """Return the pixels under the mask, whole numbers dithered."""
-    values: Values = image[mask].astype(np.float32)
+def _dithered(image: Image, rng: np.random.Generator) -> Values:
+    """Return pixels as float32, whole numbers spread over the unit that each stands for."""
+    values: Values = image.astype(np.float32)
     if image.dtype.kind in "ui":
         values += rng.random(len(values), np.float32) - np.float32(0.5)
     return values
