@@ -15,7 +15,7 @@ from exo2micro.config import (
     LazyPipelineConfig,
     config_context,
     project_file,
-    read_layers,
+    read_config_files,
     resolve_config,
     resolve_layers,
     set_value,
@@ -39,7 +39,7 @@ def main() -> None:
                 if row.default is not None:
                     set_value(path, parameter, row.default)
         run = Layer.of("run", {"pad": 100, "boundary_width": 20}, "set_params")
-        layers = (*read_layers(raw), run)
+        layers = (*(layer for file in read_config_files(raw) for layer in file.layers), run)
         snapshot = resolve_layers(layers)
         config = LazyPipelineConfig(pad=3)
         print("| what | ms of process time |\n|---|---|")

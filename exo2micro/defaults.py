@@ -18,8 +18,10 @@ _RESERVED_KEYWORDS = frozenset(
 
 
 RESERVED_NAMES = frozenset(
-    {"stage", "stages", "detection", "threshold", "width_px", "batch", "parallel", "n_workers"}
-    | {"timeout_per_task", "retries", "on_error", "output", "checkpoint_format", "keep", "threads"}
+    {"stage", "stages", "overrides", "sample", "dye"}
+    | {"detection", "threshold", "width_px", "batch", "parallel"}
+    | {"n_workers", "timeout_per_task", "retries", "on_error"}
+    | {"output", "checkpoint_format", "keep", "threads"}
 )
 """Names that mean something else in configuration files, so that no parameter may bear them."""
 

@@ -16,6 +16,11 @@ _ABBREVIATION = re.compile(r"[a-z]{1,8}")
 _OFF = ("none", "off")
 
 
+def _written(choice: str | bool) -> str:
+    """Return a choice as configuration files have it."""
+    return choice if isinstance(choice, str) else str(choice).lower()
+
+
 def plain_word(text: str) -> str:
     """Return a name as file names can hold it: lower-case, letters and digits only."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
@@ -43,8 +48,8 @@ class Parameter:
         (``float`` for None).
     bounds : tuple of float, optional
         Lowest and highest value allowed, both included; None means no limit on that side.
-    choices : tuple of str, optional
-        The values allowed for a string.
+    choices : tuple of str or bool, optional
+        The values allowed for a string; True and False may be among them.
     unit : str, optional
         Unit of the value, e.g. ``px``.
     nullable : bool, optional
@@ -64,7 +69,7 @@ class Parameter:
     description: str
     kind: type = field(default=type(None))
     bounds: tuple[float | None, float | None] = (None, None)
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | bool, ...] = ()
     unit: str = ""
     nullable: bool = False
     normalise: Callable[[str], str] | None = None
@@ -110,7 +115,7 @@ class Parameter:
         noun = {bool: "True or False", int: "a whole number", float: "a number", str: "a word"}
         text = noun[self.kind]
         if self.choices:
-            text = "one of " + ", ".join(self.choices)
+            text = "one of " + ", ".join(map(_written, self.choices))
         elif self.kind is str:
             case = "" if self.normalise else "lower-case "
             text += f" of {case}letters and digits"
@@ -144,7 +149,7 @@ class Parameter:
     def _converted(self, value: object) -> Value:
         """Return the value as `kind`, or None where it is of another type."""
         is_bool = isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
-        if self.kind is bool:
+        if self.kind is bool or (is_bool and bool in map(type, self.choices)):
             return bool(value) if is_bool else None
         if self.kind is str:
             if not isinstance(value, str):
@@ -197,7 +202,7 @@ class Parameter:
             truth |= {"0": False, "false": False, "no": False, "off": False}
             value: object = truth.get(word.lower(), text)
         elif self.kind is str:
-            value = word
+            value = {_written(choice): choice for choice in self.choices}.get(word, word)
         else:
             try:
                 value = int(word) if self.kind is int else float(word)
@@ -207,7 +212,7 @@ class Parameter:
 
     def could_start_with(self, letters: str) -> bool:
         """Tell whether some value, as written in a file name, may start with these letters."""
-        words = list(self.choices) + (["none"] if self.nullable else [])
+        words = [*map(_written, self.choices)] + (["none"] if self.nullable else [])
         if self.kind is str and not self.choices:
             return True
         return any(w.startswith(letters) or letters.startswith(w) for w in words)

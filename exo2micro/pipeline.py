@@ -114,7 +114,7 @@ class SampleDye(LooksAhead, TakesParameters):
         stages: Sequence[FunctionStep | ResolvedStep | str] = (),
         custom: CustomCode | None = None,
     ) -> None:
-        settings = settings_from(raw_dir, params, "run", "SampleDye(params)")
+        settings = settings_from(raw_dir, params, "run", "SampleDye(params)", (sample, dye))
         checkpoint_format = checkpoint_format or str(settings.option("checkpoint_format"))
         if checkpoint_format not in (*EXTENSIONS, "both"):
             msg = f"checkpoint_format must be tiff, fits or both, got {checkpoint_format!r}"

@@ -2,7 +2,7 @@
 
 from exo2micro.batch.events import EventReader, TaskEvent
 from exo2micro.batch.journal import Journal
-from exo2micro.batch.outlook import plan_batch
+from exo2micro.batch.outlook import plan_batch, plan_resumed
 from exo2micro.batch.results import BatchResults
 from exo2micro.batch.run import resume_batch, run_batch
 
@@ -12,6 +12,7 @@ __all__ = [
     "Journal",
     "TaskEvent",
     "plan_batch",
+    "plan_resumed",
     "resume_batch",
     "run_batch",
 ]

@@ -1,6 +1,7 @@
 """The steps of each task as JSON lines, written by its supervisor, read by anybody."""
 
 import json
+import logging
 import os
 import socket
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.batch.task import Result, Task
+
+logger = logging.getLogger(__name__)
 
 WAITING, STARTED, STAGE, FINISHED = "waiting", "started", "stage", "finished"
 
@@ -73,7 +76,10 @@ class EventLog:
         if self._task.events is not None:
             task = self._task
             event = TaskEvent(task.sample, task.dye, kind, detail, time.time(), task.pairs)
-            append_line(self._task.events, vars(event))
+            try:
+                append_line(self._task.events, vars(event))
+            except OSError as error:
+                logger.warning("%s / %s: a step is not noted: %s", task.sample, task.dye, error)
 
 
 def append_line(path: Path, content: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import logging
 import os
 import pickle
 import secrets
@@ -11,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from exo2micro.batch.events import append_line, read_lines
 from exo2micro.batch.task import Result
 from exo2micro.errors import CheckpointError
 from exo2micro.raster.atomic import explain_os_errors
+from exo2micro.raster.lock import FolderLock
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "_batches"
 """Folder of all journals, below the output folder; no sample's name starts with an underscore."""
@@ -53,14 +55,13 @@ class Journal:
 
     @classmethod
     def create(cls, output_dir: Path, pairs: Sequence[Pair], request: object) -> "Journal":
-        """Start the journal of a new batch and keep its request, custom code included."""
+        """Make the journal of a new batch and keep its request, custom code included."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%S")
         folder = output_dir / FOLDER / f"{stamp}-{secrets.token_hex(3)}"
         journal = cls(folder, list(pairs))
         with explain_os_errors(folder, "write"):
             folder.mkdir(parents=True)
             (folder / _REQUEST).write_bytes(pickle.dumps(request))
-        journal.start(pairs)
         return journal
 
     @classmethod
@@ -127,13 +128,16 @@ class Journal:
         """Note how one pair ended."""
         from exo2micro.batch.results import plain
 
-        self._append(
-            {"event": "result", "attempt": attempt, "time": _now(), "result": plain(result)}
-        )
+        self._note({"event": "result", "attempt": attempt, "time": _now(), "result": plain(result)})
 
     def end(self, reason: str) -> None:
         """Note that the batch ended."""
-        self._append({"event": "end", "time": _now(), "reason": reason})
+        self._note({"event": "end", "time": _now(), "reason": reason})
+
+    @property
+    def lock(self) -> FolderLock:
+        """The lock that whoever runs this batch holds."""
+        return FolderLock(self.folder)
 
     @property
     def unfinished(self) -> list[Pair]:
@@ -151,12 +155,23 @@ class Journal:
             p for p in self.pairs if str(self.results.get(p, {}).get("status")).startswith("error")
         ]
 
+    def left(self, *, retry_failed: bool) -> list[Pair]:
+        """Return the pairs to go on with: the unfinished ones, if asked also the failed ones."""
+        wanted = {*self.unfinished, *(self.failed if retry_failed else ())}
+        return [pair for pair in self.pairs if pair in wanted]
+
     @property
     def is_running(self) -> bool:
-        """Whether its process goes on; only known on the machine that it runs on."""
-        if self.ended or self.owner.get("host") != socket.gethostname():
-            return not self.ended
-        return psutil.pid_exists(int(self.owner["pid"]))
+        """Whether its process goes on, on whatever machine."""
+        return not self.ended and self.lock.is_held_elsewhere()
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        """Append an entry; on a full disk the batch goes on without, and a resume runs the pair."""
+        try:
+            self._append(entry)
+        except OSError as error:
+            logger.warning("the journal lacks an entry: %s", error)
+            self._take(json.loads(json.dumps(entry)))
 
     def _append(self, entry: dict[str, Any]) -> None:
         with explain_os_errors(self.folder / _JOURNAL, "write"):

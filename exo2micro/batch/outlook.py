@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exo2micro.batch.journal import Journal
 from exo2micro.batch.overrides import Overrides
 from exo2micro.batch.prepare import make_request, prepare, select_pairs
 from exo2micro.batch.task import Task
@@ -45,7 +46,25 @@ def plan_batch(
         stages=stages,
     )
     pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
-    rows = [_row(task) for task in prepare(request, pairs)]
+    return _outlook(prepare(request, pairs))
+
+
+def plan_resumed(
+    output_dir: str | os.PathLike[str] = "processed", *, retry_failed: bool = False
+) -> Table:
+    """Return what `resume_batch` would do.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no batch to go on with.
+    """
+    journal = Journal.latest(Path(output_dir))
+    return _outlook(prepare(journal.request(), journal.left(retry_failed=retry_failed)))
+
+
+def _outlook(tasks: Sequence[Task]) -> Table:
+    rows = [_row(task) for task in tasks]
     busy = sum(bool(row["to run"]) for row in rows)
     return Table(rows, footer=f"\n{busy} of {len(rows)} pairs have something to run")
 

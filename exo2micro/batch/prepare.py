@@ -12,7 +12,7 @@ from typing import Any, Literal
 from exo2micro.batch.journal import Pair
 from exo2micro.batch.overrides import Overrides, params_for, read_overrides, unused_rows
 from exo2micro.batch.task import Task
-from exo2micro.config import Snapshot
+from exo2micro.config import PairLayer, Snapshot, layers_of_pair, read_config_files, resolve_layers
 from exo2micro.custom.run_code import CustomCode
 from exo2micro.errors import (
     Exo2microError,
@@ -25,7 +25,7 @@ from exo2micro.execution.machine import available_cores, available_memory_bytes
 from exo2micro.execution.parameters import ParameterSet, settings_from
 from exo2micro.execution.preflight import existing_folder, format_bytes
 from exo2micro.pipeline import SampleDye
-from exo2micro.raw import discover_tasks
+from exo2micro.raw import diagnose_raw_layout, discover_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,10 @@ class Request:
         Extra stages of all pairs.
     custom : CustomCode
         The custom code that takes part; it travels with each task.
+    pair_layers : tuple of PairLayer
+        Parameters per sample, dye or pair from the configuration files.
     overrides : tuple of mapping
-        Parameters per sample, dye or pair.
+        The same from the table that this batch was given; they hide all others.
     call : mapping
         Keywords of `SampleDye.run`.
     parallel, n_workers, timeout_per_task, retries, on_error
@@ -58,6 +60,7 @@ class Request:
     settings: Snapshot
     custom: CustomCode
     steps: tuple[Step, ...] = ()
+    pair_layers: tuple[PairLayer, ...] = ()
     overrides: tuple[Mapping[str, Any], ...] = ()
     call: Mapping[str, Any] = field(default_factory=dict)
     parallel: bool | Literal["subprocess"] = False
@@ -125,8 +128,18 @@ def make_request(
     stages: Sequence[Step | str] = (),
     **options: Any,  # noqa: ANN401
 ) -> Request:
-    """Return a request from the arguments of `run_batch`; None is what the configuration says."""
+    """Return a request from the arguments of `run_batch`; None is what the configuration says.
+
+    Raises
+    ------
+    ParameterError
+        If an argument or a parameter is wrong, or overrides concern no pair of the raw folder.
+    """
     settings = settings_from(raw_dir, params, "batch", "run_batch(params)")
+    files = () if isinstance(params, Snapshot) else read_config_files(raw_dir)
+    pair_layers = tuple(own for file in files for own in file.pair_layers)
+    rows = tuple(read_overrides(overrides))
+    _refuse_unused(Path(raw_dir), pair_layers, rows)
     extras = Extras([*configured_steps(raw_dir, params), *stages])
     chosen = {
         name: settings.option(name) if value is None else value for name, value in options.items()
@@ -137,10 +150,32 @@ def make_request(
         settings=settings,
         custom=extras.resolve(),
         steps=tuple(extras.steps),
-        overrides=tuple(read_overrides(overrides)),
+        pair_layers=pair_layers,
+        overrides=rows,
         call=call,
         **chosen,
     )
+
+
+def _refuse_unused(
+    raw_dir: Path, pair_layers: Sequence[PairLayer], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise if parameters are given for a pair that is not there: most likely a typing error."""
+    if not (pair_layers or rows):
+        return
+    pairs = diagnose_raw_layout(raw_dir).tasks
+    unused = [
+        f"{own.source}: [[overrides]] of {'/'.join(filter(None, (own.sample, own.dye)))}"
+        for own in pair_layers
+        if not any(own.concerns(*pair) for pair in pairs)
+    ]
+    unused += [f"overrides for {dict(row)}" for row in unused_rows(rows, pairs)]
+    if unused:
+        msg = (
+            f"{'; '.join(unused)} concern none of the {len(pairs)} complete pairs in {raw_dir}; "
+            "`exo2micro survey` lists them"
+        )
+        raise ParameterError(msg)
 
 
 def select_pairs(
@@ -156,28 +191,27 @@ def select_pairs(
     Raises
     ------
     RawPairingError
-        If there are none, or a sample or (where strict) a dye has none.
+        If there are none; where strict, also if a sample, a dye or a pattern has none.
     """
     pairs = discover_tasks(raw_dir, samples, dyes)
     lacking = [sample for sample in samples or () if all(sample != p[0] for p in pairs)]
-    if strict_dyes:
-        for dye in dyes or ():
-            if not discover_tasks(raw_dir, samples, [dye]):
-                lacking.append(dye)
-    if lacking:
-        msg = (
-            f"no complete pair for {', '.join(lacking)} in {raw_dir}; `exo2micro survey` lists "
-            "what is there"
-        )
-        raise RawPairingError(msg)
+    lacking += [dye for dye in dyes or () if not discover_tasks(raw_dir, samples, [dye])]
+    for pattern in only:
+        if not any(_matches(pair, pattern) for pair in pairs):
+            lacking.append(f"only {pattern}")
     if only:
-        pairs = [p for p in pairs if any(fnmatch.fnmatchcase("/".join(p), o) for o in only)]
-    if not pairs:
-        wanted = f"samples {samples or 'all'}, dyes {dyes or 'all'}"
-        wanted += f", only {', '.join(only)}" if only else ""
-        msg = f"no complete pair for {wanted} in {raw_dir}; `exo2micro survey` lists what is there"
-        raise RawPairingError(msg)
+        pairs = [pair for pair in pairs if any(_matches(pair, pattern) for pattern in only)]
+    if lacking or not pairs:
+        named = ", ".join(lacking) or "any sample"
+        msg = f"no complete pair for {named} in {raw_dir}; `exo2micro survey` lists what is there"
+        if strict_dyes or not pairs:
+            raise RawPairingError(msg)
+        logger.warning("%s; the others are run", msg)
     return pairs
+
+
+def _matches(pair: Pair, pattern: str) -> bool:
+    return fnmatch.fnmatchcase("/".join(pair), pattern)
 
 
 def prepare(request: Request, pairs: Sequence[Pair]) -> list[Task]:
@@ -186,13 +220,10 @@ def prepare(request: Request, pairs: Sequence[Pair]) -> list[Task]:
     Raises
     ------
     ParameterError
-        If a parameter of any pair is wrong, or a row of overrides concerns no pair.
+        If a parameter of any pair is wrong.
     InsufficientDiskError
         If the output of all pairs together does not fit, unless ``force_run``.
     """
-    for row in unused_rows(request.overrides, pairs):
-        msg = f"overrides for {dict(row)} concern none of the {len(pairs)} pairs"
-        raise ParameterError(msg)
     tasks = [_task(request, pair) for pair in pairs]
     tasks = _fitting(request, tasks)
     cores = available_cores()
@@ -204,7 +235,8 @@ def prepare(request: Request, pairs: Sequence[Pair]) -> list[Task]:
 
 def _task(request: Request, pair: Pair) -> Task:
     sample, dye = pair
-    settings = ParameterSet(request.settings)
+    own = layers_of_pair(request.pair_layers, sample, dye)
+    settings = ParameterSet(resolve_layers((*request.settings.layers, *own)))
     if changes := params_for(request.overrides, sample, dye):
         settings.update(changes, "overrides")
     options = {

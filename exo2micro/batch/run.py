@@ -82,7 +82,8 @@ def run_batch(
     from_stage, to_stage, force, force_run, keep_failed, keep, memory_debug
         As for `SampleDye.run`.
     strict_dyes : bool
-        Whether a dye that no sample has is an error rather than a warning.
+        Whether a sample or dye without any complete pair is an error before anything starts;
+        False: a warning, and the others are run.
     timeout_per_task : float, optional
         Seconds after which a pair's processes are ended; needs processes of their own.
     retries : int
@@ -166,16 +167,15 @@ def resume_batch(
     ------
     CheckpointError
         If there is no batch to go on with.
+    OutputLockedError
+        If it is still running.
     """
     journal = Journal.latest(Path(output_dir))
     request: Request = journal.request()
     if parallel is not None or n_workers is not None:
         request = request.on(request.parallel if parallel is None else parallel, n_workers)
-    wanted = {*journal.unfinished, *(journal.failed if retry_failed else ())}
-    pairs = [pair for pair in journal.pairs if pair in wanted]
+    pairs = journal.left(retry_failed=retry_failed)
     tasks = prepare(request, pairs) if pairs else []
-    stop_file(journal.folder).unlink(missing_ok=True)
-    journal.start(pairs)
     return _run(request, tasks, journal, progress)
 
 
@@ -184,23 +184,33 @@ def _run(
 ) -> BatchResults:
     """Run tasks, keep the journal, return the results of the whole batch in task order."""
     tasks = [task.inside(journal.folder, len(tasks)) for task in tasks]
-    reason = "done"
-    with _watched(journal.folder, progress), _sigterm_as_interrupt():
-        try:
-            _run_all(request, tasks, journal)
-        except KeyboardInterrupt:
-            reason = "cancelled"
-            stop(journal.folder, _INTERRUPTED)
-            _wait_for_the_last(journal.folder)
-            raise
-        finally:
-            journal.end(reason)
+    with journal.lock.held():
+        stop_file(journal.folder).unlink(missing_ok=True)
+        journal.start([(task.sample, task.dye) for task in tasks])
+        with _watched(journal.folder, progress), _sigterm_as_interrupt():
+            _run_noting_the_end(request, tasks, journal)
     missing = [t for t in tasks if (t.sample, t.dye) not in journal.results]
     results = journal.results | {
         (t.sample, t.dye): skipped_result(t, "the batch was stopped") for t in missing
     }
     close_batch(Path(request.output_dir))
     return BatchResults(results[pair] for pair in journal.pairs)
+
+
+def _run_noting_the_end(request: Request, tasks: Sequence[Task], journal: Journal) -> None:
+    """Run tasks; whatever ends them stands in the journal."""
+    reason = "ended by an error of the batch itself"
+    try:
+        _run_all(request, tasks, journal)
+        stopped = stop_file(journal.folder)
+        reason = stopped.read_text(encoding="utf-8") if stopped.exists() else "done"
+    except KeyboardInterrupt:
+        reason = "cancelled"
+        stop(journal.folder, _INTERRUPTED)
+        _wait_for_the_last(journal.folder)
+        raise
+    finally:
+        journal.end(reason)
 
 
 def _run_all(request: Request, tasks: Sequence[Task], journal: Journal) -> None:

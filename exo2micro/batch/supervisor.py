@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -40,9 +41,13 @@ def supervise(task: Task) -> Result:
         if not stack.enter_context(memory_reserved(task.memory_bytes, task.stopped, log.waiting)):
             return skipped_result(task, task.why_stopped())
         started = time.perf_counter()
-        process = stack.enter_context(_child(task))
-        log.started(process.pid)
-        result = _outcome(task, process, log)
+        try:
+            process = stack.enter_context(_child(task))
+            log.started(process.pid)
+            result = _outcome(task, process, log)
+        except OSError as error:
+            kind = "MemoryError" if error.errno == errno.ENOMEM else type(error).__name__
+            result = error_result(task, f"its process could not be started: {error}", kind)
         result["seconds"] = time.perf_counter() - started
         log.finished(result)
     return result

@@ -28,7 +28,7 @@ Examples:
   exo2micro batch status                from another terminal, while it runs
 
 \b
-Exit code: the gravest of all pairs: 1 error, 4 FAIL, 3 CHECK, 0 PASS.
+Exit code: the gravest of all pairs: 1 error or skipped, 4 FAIL, 3 CHECK, 0 PASS.
 """,
 )
 @options.selection
@@ -42,6 +42,12 @@ Exit code: the gravest of all pairs: 1 error, 4 FAIL, 3 CHECK, 0 PASS.
 @click.option("--resume", is_flag=True, help="Go on with the latest batch.")
 @click.option("--retry-failed", is_flag=True, help="Go on, and run pairs with an error again.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and why; run nothing.")
+@click.option(
+    "--strict-dyes/--no-strict-dyes",
+    default=True,
+    show_default=True,
+    help="Whether a sample or dye without any complete pair is an error before anything starts.",
+)
 @click.option("--parallel", is_flag=True, help="Work on several pairs at once.")
 @click.option(
     "--workers",
@@ -96,19 +102,21 @@ def batch(terminal: Terminal, **how: Any) -> int:  # noqa: ANN401
     """
     if click.get_current_context().invoked_subcommand is not None:
         return ExitCode.PASS
+    resumes = how.pop("resume") or how["retry_failed"]
+    if resumes:
+        _refuse_new_options()
     if how.pop("dry_run"):
-        return _dry_run(terminal, how)
-    return _run(terminal, how)
+        return _dry_run(terminal, how, resumes=resumes)
+    return _run(terminal, how, resumes=resumes)
 
 
-def _run(terminal: Terminal, how: dict[str, Any]) -> int:
+def _run(terminal: Terminal, how: dict[str, Any], *, resumes: bool) -> int:
     from exo2micro.batch import resume_batch, run_batch
 
-    table = how.pop("table")
+    table, retry_failed = how.pop("table"), how.pop("retry_failed")
     parallel = bool(how.pop("parallel") or how["n_workers"] or how["scheduler"])
-    resume, retry_failed = how.pop("resume"), how.pop("retry_failed")
     with on_cluster(how.pop("scheduler")), showing_tasks(terminal) as progress:
-        if resume or retry_failed:
+        if resumes:
             results = resume_batch(
                 how["output_dir"],
                 retry_failed=retry_failed,
@@ -117,13 +125,12 @@ def _run(terminal: Terminal, how: dict[str, Any]) -> int:
                 progress=progress,
             )
         else:
-            only = _matching(how.pop("where"), how)
-            params = how.pop("settings")
+            how["only"] = _matching(how.pop("where"), how)
+            how["params"] = how.pop("settings")
             results = run_batch(
                 **_selection(how),
-                **{**how, "only": only},
-                params=params,
-                parallel=parallel or "subprocess",
+                **how,
+                parallel=parallel or _configured_parallel(how["raw_dir"]),
                 progress=progress,
             )
     if table is not None:
@@ -133,17 +140,45 @@ def _run(terminal: Terminal, how: dict[str, Any]) -> int:
     return code
 
 
-def _dry_run(terminal: Terminal, how: dict[str, Any]) -> int:
-    from exo2micro.batch import plan_batch
+def _configured_parallel(raw_dir: Path) -> Any:  # noqa: ANN401
+    """Return what the configuration files say; the command line isolates each pair in any case."""
+    from exo2micro.config import resolve_config
 
-    only = _matching(how.pop("where"), how)
-    kept = ("output_dir", "raw_dir", "from_stage", "to_stage", "force", "checkpoint_format")
-    table = plan_batch(
-        **_selection(how),
-        **{name: how[name] for name in (*kept, "overrides", "stages")},
-        params=how["settings"],
-        only=only,
-    )
+    return resolve_config(raw_dir).option("parallel") or "subprocess"
+
+
+_WHEN_RESUMING = {"resume", "retry_failed", "dry_run", "parallel", "n_workers", "scheduler"} | {
+    *("table", "output_dir", "as_json", "verbose", "quiet")
+}
+
+
+def _refuse_new_options() -> None:
+    """Raise if an option is given that a batch that goes on would not heed."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    for option in context.command.params:
+        name = str(option.name)
+        if name not in _WHEN_RESUMING and context.get_parameter_source(name) is given:
+            text = (
+                f"a batch goes on as it was started, so {option.opts[0]} would change nothing; "
+                "leave it out, or start a new batch: what is valid is not computed again"
+            )
+            raise click.UsageError(text)
+
+
+def _dry_run(terminal: Terminal, how: dict[str, Any], *, resumes: bool) -> int:
+    from exo2micro.batch import plan_batch, plan_resumed
+
+    if resumes:
+        table = plan_resumed(how["output_dir"], retry_failed=how["retry_failed"])
+    else:
+        how["only"] = _matching(how.pop("where"), how)
+        kept = ("output_dir", "raw_dir", "from_stage", "to_stage", "force", "checkpoint_format")
+        table = plan_batch(
+            **_selection(how),
+            **{name: how[name] for name in (*kept, "overrides", "stages", "only", "strict_dyes")},
+            params=how["settings"],
+        )
     terminal.result({"plan": table.rows}, lambda: str(table))
     return ExitCode.PASS
 
@@ -154,7 +189,7 @@ def _selection(how: dict[str, Any]) -> dict[str, Any]:
 
 
 def _matching(where: Sequence[str], how: dict[str, Any]) -> tuple[str, ...]:
-    """Return patterns of the pairs asked for, those of ``--where`` from the latest batch."""
+    """Return patterns of the pairs asked for; with ``--where``, those of the latest batch."""
     only: tuple[str, ...] = how["only"]
     if not where:
         return only
@@ -162,6 +197,7 @@ def _matching(where: Sequence[str], how: dict[str, Any]) -> tuple[str, ...]:
     from exo2micro.batch.results import COLUMNS, row_of
 
     rows = [row_of(result) for result in Journal.latest(how["output_dir"]).results.values()]
+    rows = [row for row in rows if not only or any(_is_named(row, pattern) for pattern in only)]
     for condition in where:
         column, _, pattern = condition.partition("=")
         if column not in COLUMNS:
@@ -171,7 +207,11 @@ def _matching(where: Sequence[str], how: dict[str, Any]) -> tuple[str, ...]:
     if not rows:
         text = f"no pair of the latest batch has {' and '.join(where)}"
         raise click.UsageError(text)
-    return (*only, *(f"{row['sample']}/{row['dye']}" for row in rows))
+    return tuple(f"{row['sample']}/{row['dye']}" for row in rows)
+
+
+def _is_named(row: dict[str, Any], pattern: str) -> bool:
+    return fnmatch.fnmatchcase(f"{row['sample']}/{row['dye']}", pattern)
 
 
 @batch.command()

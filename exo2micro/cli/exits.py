@@ -30,7 +30,7 @@ BATCH_SEVERITY = (ExitCode.PASS, ExitCode.CHECK, ExitCode.FAIL, ExitCode.ERROR)
 
 def exit_code_of(result: Mapping[str, Any]) -> ExitCode:
     """Return the exit code for one pair's result."""
-    if str(result["status"]).startswith("error"):
+    if str(result["status"]).startswith(("error", "skipped")):
         return ExitCode.ERROR
     return {"CHECK": ExitCode.CHECK, "FAIL": ExitCode.FAIL}.get(
         str(result["verdict"]), ExitCode.PASS

@@ -13,7 +13,7 @@ from exo2micro.config.files import (
     parse_config,
     project_file,
     read_config_file,
-    read_layers,
+    read_config_files,
     resolve_config,
     user_file,
 )
@@ -26,6 +26,7 @@ from exo2micro.config.lazy import (
     lazy_dataclass,
     raw_value,
 )
+from exo2micro.config.pairs import PairLayer, layers_of_pair
 from exo2micro.config.patching import (
     discover_lazy_dataclass_types,
     patch_lazy_constructors,
@@ -60,6 +61,7 @@ __all__ = [
     "LazyOutputConfig",
     "LazyPipelineConfig",
     "OutputConfig",
+    "PairLayer",
     "PipelineConfig",
     "Setting",
     "Snapshot",
@@ -76,6 +78,7 @@ __all__ = [
     "from_toml",
     "has_lazy_resolution",
     "json_schema",
+    "layers_of_pair",
     "lazy_dataclass",
     "parse_config",
     "patch_lazy_constructors",
@@ -83,7 +86,7 @@ __all__ = [
     "project_file",
     "raw_value",
     "read_config_file",
-    "read_layers",
+    "read_config_files",
     "resolve_config",
     "resolve_layers",
     "set_value",

@@ -15,6 +15,7 @@ from exo2micro.config.options import (
     row_of,
     unknown_name,
 )
+from exo2micro.config.pairs import PAIR_KEYS, PairLayer, layers_of_pair
 from exo2micro.config.snapshot import Snapshot, resolve_layers
 from exo2micro.config.source import Setting, Source
 from exo2micro.defaults import PARAMETER_REGISTRY
@@ -29,6 +30,7 @@ PROJECT_FILE = "exo2micro.toml"
 
 _STAGE = "stage"
 _STAGES = "stages"
+_OVERRIDES = "overrides"
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,14 @@ class ConfigFile:
         Its settings: what holds for the whole file, then its stage tables, which hide the former.
     extra_stages : tuple of ExtraStage
         Stages of the user's own.
+    pair_layers : tuple of PairLayer
+        Settings that hold for some pairs only; they hide those of the whole file.
     """
 
     path: Path
     layers: tuple[Layer, ...] = ()
     extra_stages: tuple[ExtraStage, ...] = ()
+    pair_layers: tuple[PairLayer, ...] = ()
 
 
 def user_file() -> Path:
@@ -123,8 +128,8 @@ def parse_config(text: str, path: Path, layer: str) -> ConfigFile:
     return _Reading(path, layer, content, key_lines(text)).result()
 
 
-def read_layers(raw_dir: str | os.PathLike[str] = "raw") -> tuple[Layer, ...]:
-    """Return the settings of the user file and of the project file, lowest first.
+def read_config_files(raw_dir: str | os.PathLike[str] = "raw") -> tuple[ConfigFile, ConfigFile]:
+    """Return what the user file and the project file say.
 
     Raises
     ------
@@ -132,13 +137,32 @@ def read_layers(raw_dir: str | os.PathLike[str] = "raw") -> tuple[Layer, ...]:
         If one of them says what is not allowed.
     """
     user = read_config_file(user_file(), "user file")
-    project = read_config_file(project_file(raw_dir), "project file")
-    return (*user.layers, *project.layers)
+    return user, read_config_file(project_file(raw_dir), "project file")
 
 
-def resolve_config(raw_dir: str | os.PathLike[str] = "raw", *layers: Layer) -> Snapshot:
-    """Return the effective settings of a project: its files, and further layers on top."""
-    return resolve_layers((*read_layers(raw_dir), *layers))
+def resolve_config(
+    raw_dir: str | os.PathLike[str] = "raw", *layers: Layer, pair: tuple[str, str] | None = None
+) -> Snapshot:
+    """Return the effective settings of a project: its files, and further layers on top.
+
+    Parameters
+    ----------
+    raw_dir : path
+        Folder of raw files; the project file lies beside it.
+    *layers : Layer
+        Further layers.
+    pair : tuple of str, optional
+        Sample and dye, for which a file may have settings of their own.
+
+    Raises
+    ------
+    ConfigError
+        If a file says what is not allowed.
+    """
+    files = read_config_files(raw_dir)
+    general = [layer for file in files for layer in file.layers]
+    own = [layer for file in files for layer in layers_of_pair(file.pair_layers, *pair or ("", ""))]
+    return resolve_layers((*general, *own, *layers))
 
 
 @dataclass(frozen=True)
@@ -153,7 +177,7 @@ class _Reading:
     def result(self) -> ConfigFile:
         general: dict[str, Setting] = {}
         for key, value in self.content.items():
-            if key in (_STAGE, _STAGES):
+            if key in (_STAGE, _STAGES, _OVERRIDES):
                 continue
             if key in OPTIONS:
                 general |= self._section(key, value)
@@ -168,7 +192,7 @@ class _Reading:
                 values = {"name": name} | dict(self._table((_STAGE, name)) if table else {})
                 extra.append(ExtraStage(values, self._source((_STAGE, name))))
         layers = (Layer(self.layer, found) for found in (general, by_stage) if found)
-        return ConfigFile(self.path, tuple(layers), tuple(extra))
+        return ConfigFile(self.path, tuple(layers), tuple(extra), tuple(self._pair_layers()))
 
     def _section(self, section: str, table: object) -> dict[str, Setting]:
         if not isinstance(table, Mapping):
@@ -193,11 +217,29 @@ class _Reading:
         return found
 
     def _listed_stages(self) -> Iterator[ExtraStage]:
-        items = self.content.get(_STAGES, [])
+        for path, item in self._items(_STAGES):
+            yield ExtraStage(item, self._source(path))
+
+    def _pair_layers(self) -> Iterator[PairLayer]:
+        for path, item in self._items(_OVERRIDES):
+            if not any(item.get(key) for key in PAIR_KEYS):
+                self._refuse(path, "overrides need a sample, a dye, or both: sample = 'NAME'")
+            for key in PAIR_KEYS:
+                if not isinstance(item.get(key, ""), str):
+                    self._refuse((*path, key), f"{key} must be a name, got {item[key]!r}")
+            names = [name for name in item if name not in PAIR_KEYS]
+            settings = {name: self._parameter((*path, name), item[name]) for name in names}
+            sample, dye = (item.get(key) or None for key in PAIR_KEYS)
+            layer = Layer(self.layer, settings)
+            yield PairLayer(sample, dye, layer, self._source(path))
+
+    def _items(self, key: str) -> Iterator[tuple[tuple[str, str], Mapping[str, Any]]]:
+        """Yield path and content of each table of a list."""
+        items = self.content.get(key, [])
         if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-            self._refuse((_STAGES,), "stages is a list of tables: write [[stages]]")
+            self._refuse((key,), f"{key} is a list of tables: write [[{key}]]")
         for number, item in enumerate(items):
-            yield ExtraStage(item, self._source((_STAGES, str(number))))
+            yield (key, str(number)), item
 
     def _parameter(self, path: tuple[str, ...], value: object) -> Setting:
         name = path[-1]
@@ -239,4 +281,4 @@ def _misplaced(name: str, section: str) -> str:
     if section and name in PARAMETER_REGISTRY:
         return f"{name} is a parameter: it belongs above all tables, or into a table [stage.N]"
     known = [*PARAMETER_REGISTRY, *OPTIONS, *(n for rows in OPTIONS.values() for n in rows)]
-    return unknown_name(name, [*known, _STAGE, _STAGES])
+    return unknown_name(name, [*known, _STAGE, _STAGES, _OVERRIDES])

@@ -29,7 +29,15 @@ OPTIONS: dict[str, dict[str, Parameter]] = {
         ),
     },
     "batch": {
-        "parallel": Parameter(False, "par", 1, "Work on several pairs at once."),
+        "parallel": Parameter(
+            False,
+            "par",
+            1,
+            "Several pairs at once (true), or one at a time, each in a process of its own "
+            "(subprocess); the command line takes no value below subprocess.",
+            kind=str,
+            choices=(False, True, "subprocess"),
+        ),
         "n_workers": Parameter(
             None,
             "nw",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exo2micro.config.options import OPTIONS
+from exo2micro.config.pairs import PAIR_KEYS
 from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES, parameters_of
 from exo2micro.parameter import Parameter
 
@@ -27,8 +28,17 @@ def json_schema() -> dict[str, Any]:
         | {
             "stage": {"type": "object", "properties": stages, "additionalProperties": own},
             "stages": {"type": "array", "items": own},
+            "overrides": {"type": "array", "items": _overrides()},
         },
     }
+
+
+def _overrides() -> dict[str, Any]:
+    """Return the schema of parameters for some pairs only."""
+    table = _table(PARAMETER_REGISTRY, description="Parameters of a sample, a dye or one pair.")
+    for key in PAIR_KEYS:
+        table["properties"][key] = {"type": "string", "minLength": 1}
+    return table | {"anyOf": [{"required": [key]} for key in PAIR_KEYS]}
 
 
 def _table(rows: Mapping[str, Parameter], **more: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -45,7 +55,8 @@ def _properties(rows: Mapping[str, Parameter]) -> dict[str, Any]:
 
 def _property(row: Parameter) -> dict[str, Any]:
     """Return the schema of one value."""
-    value: dict[str, Any] = {"type": _TYPES[row.kind]}
+    kinds = sorted({_TYPES[type(choice)] for choice in row.choices}) or [_TYPES[row.kind]]
+    value: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds}
     low, high = row.bounds
     value |= {"minimum": low} if low is not None else {}
     value |= {"maximum": high} if high is not None else {}

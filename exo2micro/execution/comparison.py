@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from exo2micro.config.options import unknown_name
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import Exo2microError, ParameterError
-from exo2micro.execution.results import pair_view
+from exo2micro.execution.results import detections_of, pair_view
 from exo2micro.execution.runner import StageRunner
 from exo2micro.parameter import Value
 from exo2micro.raster.paths import base_name
 from exo2micro.raster.record import Record
-from exo2micro.suffix import build_suffix
 from exo2micro.tables import Table
 
 if TYPE_CHECKING:
@@ -117,15 +116,10 @@ class Variant:
         }
 
     def _detections(self) -> int | None:
-        """Return the number of rows of the pair's table of detections, None if there is none."""
+        """Return the number of objects found in the difference, None if it was not searched."""
         if self.runner is None:
             return None
-        suffix = build_suffix(self.runner.request.params)
-        table = self.runner.store.paths.folder / f"detections{suffix}.ecsv"
-        if not table.exists():
-            return None
-        with table.open(encoding="utf-8") as lines:
-            return sum(1 for line in lines if line.strip() and not line.startswith("#")) - 1
+        return detections_of(self.runner.store.paths, self.runner.main_record(_DIFFERENCE_STAGE))
 
     def tile(self) -> "Tile":
         """Return it as a tile of the contact sheet."""

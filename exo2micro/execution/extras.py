@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from exo2micro.config import Snapshot
-from exo2micro.config.files import ExtraStage, project_file, read_config_file, user_file
+from exo2micro.config.files import ExtraStage, read_config_files
 from exo2micro.custom.run_code import CustomCode, collect
 from exo2micro.custom.step import FunctionStep, ResolvedStep, resolve
 from exo2micro.errors import ConfigError, ParameterError
@@ -76,11 +76,9 @@ def configured_steps(
     """
     if isinstance(params, Snapshot):
         return []
-    files = (
-        read_config_file(user_file(), "user file"),
-        read_config_file(project_file(raw_dir), "project file"),
-    )
-    return [_configured(stage) for file in files for stage in file.extra_stages]
+    return [
+        _configured(stage) for file in read_config_files(raw_dir) for stage in file.extra_stages
+    ]
 
 
 def _configured(stage: ExtraStage) -> FunctionStep:

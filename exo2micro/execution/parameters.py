@@ -136,6 +136,7 @@ def settings_from(
     params: Mapping[str, Any] | None,
     kind: str,
     place: str,
+    pair: tuple[str, str] | None = None,
 ) -> Snapshot:
     """Return the settings of a run or batch.
 
@@ -148,6 +149,8 @@ def settings_from(
         is: nothing is read then.
     kind, place : str
         Layer and origin of plain values.
+    pair : tuple of str, optional
+        Sample and dye, for which a file may have settings of their own.
 
     Raises
     ------
@@ -157,7 +160,7 @@ def settings_from(
     if isinstance(params, Snapshot):
         return params
     layer = params if isinstance(params, Layer) else Layer.of(kind, params or {}, place)
-    return resolve_config(raw_dir, layer)
+    return resolve_config(raw_dir, layer, pair=pair)
 
 
 def under_own_settings(method: Method) -> Method:

@@ -12,6 +12,7 @@ from exo2micro.plotting.base import PairView
 from exo2micro.plotting.gallery import Gallery
 from exo2micro.raster.base import Raster
 from exo2micro.raster.fits_planes import open_fits_planes
+from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import Record
 from exo2micro.stages.borrowed import BORROWED
 from exo2micro.stages.difference import estimate_from
@@ -57,6 +58,7 @@ def result_of(
         "borrowed_from": _lender(alignment),
         "certificate": alignment.metrics.get("certificate") if alignment else None,
         "background_sigma": statistics.get("background_sigma"),
+        "detections": detections_of(runner.store.paths, difference),
         "difference": _difference_files(runner, difference),
         "stages": [_stage_row(row, runner.record_of(row)) for row in rows],
         "custom_stages": [_custom_stage(runner, step) for step in runner.steps],
@@ -64,6 +66,22 @@ def result_of(
         "messages": [message for r in records.values() for message in r.messages],
         "peak_memory_bytes": max((r.peak_memory_bytes for r in records.values()), default=0),
     }
+
+
+def detections_of(paths: PairPaths, difference: Record | None) -> int | None:
+    """Return the number of objects found in a difference; None if nobody has searched it yet."""
+    if difference is None or not difference.files:
+        return None
+    suffix = paths.stem(difference.base, difference.suffix).removeprefix(difference.base)
+    table = paths.folder / f"detections{suffix}.ecsv"
+    image = paths.image("fits", difference.base, difference.suffix)
+    try:
+        if table.stat().st_mtime_ns < image.stat().st_mtime_ns:
+            return None
+        with table.open(encoding="utf-8") as lines:
+            return sum(1 for line in lines if line.strip() and not line.startswith("#")) - 1
+    except OSError:
+        return None
 
 
 def debug_results(runner: StageRunner) -> dict[str, Any]:

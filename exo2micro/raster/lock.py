@@ -56,6 +56,17 @@ class FolderLock:
         finally:
             self._lock.release()
 
+    def is_held_elsewhere(self) -> bool:
+        """Tell whether somebody else holds the lock now."""
+        if not (self._folder / _LOCK).exists():
+            return False
+        try:
+            self._lock.acquire()
+        except Timeout:
+            return True
+        self._lock.release()
+        return False
+
     def _sign(self) -> None:
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         with explain_os_errors(self._folder / _OWNER, "write"):

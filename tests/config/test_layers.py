@@ -24,6 +24,7 @@ from exo2micro.config import (
 )
 from exo2micro.config.code import toml_value
 from exo2micro.config.options import OPTIONS
+from exo2micro.config.pairs import PAIR_KEYS
 from exo2micro.defaults import RESERVED_NAMES
 from exo2micro.errors import ConfigError, ParameterError
 from exo2micro.execution.parameters import settings_from
@@ -220,7 +221,8 @@ def test_the_detection_is_configured_by_the_same_defaults():
 
 def test_no_parameter_may_bear_the_name_of_a_table_or_option():
     options = {name for rows in OPTIONS.values() for name in rows}
-    assert {"stage", "stages", *OPTIONS, *options} == RESERVED_NAMES
+    tables = {"stage", "stages", "overrides", *PAIR_KEYS}
+    assert {*tables, *OPTIONS, *options} == RESERVED_NAMES
     with pytest.raises(ParameterError, match="threads means something else"):
         PARAMETER_REGISTRY["threads"] = Parameter(2.0, "lto", 4, "text")
 
@@ -249,6 +251,14 @@ def test_no_parameter_may_bear_the_name_of_a_table_or_option():
         ("output = 3\n", r"line 1: output is a table: write \[output\]"),
         ("stage = 3\n", r"line 1: stage is a table"),
         ("stages = 3\n", r"line 1: stages is a list of tables"),
+        ("overrides = 3\n", r"line 1: overrides is a list of tables: write \[\[overrides\]\]"),
+        ("[[overrides]]\npad = 2\n", "line 1: overrides need a sample, a dye, or both"),
+        ("[[overrides]]\nsample = 3\n", "line 2: sample must be a name, got 3"),
+        ("[[overrides]]\ndye = 'D'\n[[overrides]]\nsample = 'A'\npda = 2\n", "line 5: .*mean pad"),
+        (
+            "[batch]\nparallel = 'threads'\n",
+            "parallel must be one of false, true, subproc",
+        ),
         ("pad = 1\npad = 2\n", "not valid TOML: Cannot overwrite a value .at line 2"),
         ("pad =\n", "not valid TOML: Invalid value .at line 1"),
     ],
@@ -264,6 +274,38 @@ def test_a_file_that_is_no_text_is_named(lab):
     project_file().write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"exo2micro.toml cannot be read as a configuration"):
         resolve_config()
+
+
+def test_a_file_may_set_parameters_for_a_sample_a_dye_or_one_pair(lab):
+    user_file().write_text("[[overrides]]\nsample = 'A'\ndye = 'D'\npad = 1\n")
+    project_file().write_text(
+        "pad = 2\nboundary_width = 5\n[stage.2]\nboundary_smooth = 4\n"
+        "[[overrides]]\nsample = 'A'\ndye = 'D'\nboundary_width = 7\n"
+        "[[overrides]]\nsample = 'A'\nboundary_width = 6\nboundary_smooth = 9\n"
+        "[[overrides]]\ndye = 'D'\nmanual_scale = 'off'\nscale_percentile = 50\n"
+    )
+    names = ("pad", "boundary_width", "boundary_smooth", "scale_percentile")
+    found = {p: [SampleDye(*p).params[n] for n in names] for p in ("AD", "AE", "BD", "BE")}
+    assert found == {
+        "AD": [2, 7, 9, 50.0],
+        "AE": [2, 6, 9, None],
+        "BD": [2, 5, 4, 50.0],
+        "BE": [2, 5, 4, None],
+    }
+    run = SampleDye("A", "D", params={"boundary_width": 8})
+    (row,) = [r for r in run.explain_params(2) if r["parameter"] == "boundary_width"]
+    assert (row["value"], row["source"]) == (8, "SampleDye(params)")
+    assert row["overrides"].startswith("7 (project file exo2micro.toml:8), 6 (project file")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("false", False), ('"subprocess"', "subprocess")]
+)
+def test_a_batch_is_parallel_as_the_file_says(lab, text, value):
+    project_file().write_text(f"[batch]\nparallel = {text}\n")
+    assert resolve_config().option("parallel") is value or value == "subprocess"
+    assert resolve_config().option("parallel") == value
+    assert OPTIONS["batch"]["parallel"].parse(text.strip('"')) == value
 
 
 def test_values_that_contradict_each_other_name_both_places(lab):
