@@ -1,7 +1,7 @@
 """Measure the registration on synthetic pairs with exact truth.
 
     python benchmarks/registration.py --output figures.jsonl
-    python benchmarks/registration.py --main --output main.jsonl
+    python benchmarks/registration.py --main --seeds 3 --pairs FOLDER --output main.jsonl
     python benchmarks/registration.py --interpolation
 
 Every pair is one JSON line in ``--output``; pairs that are there already are not measured again, so
@@ -13,6 +13,7 @@ import json
 import platform
 import resource
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ class Bench:
 
     shape: tuple[int, int]
     threads: int
-    on_disk: bool
+    folder: Path | None
 
 
 def align_timed(post: Raster, pre: Raster, threads: int) -> tuple[Any, Certificate, dict[str, Any]]:
@@ -72,16 +73,20 @@ def measure(name: str, spec: PairSpec | None, seed: int, bench: Bench) -> dict[s
     truth: Truth | None = None
     figures: dict[str, Any] = {"case": name, "seed": seed, "shape": list(bench.shape)}
     if spec is None:
-        images = tuple(unrelated_pair(PairSpec(shape=bench.shape, seed=seed)))
-        post, pre = (ArrayRaster(image.read_all()) for image in images)
+        spec = PairSpec(shape=bench.shape, seed=seed)
+        images = unrelated_pair(spec)
     else:
         spec = replace(placed(name, spec, seed), seed=seed)
         pair = make_pair(spec)
-        truth = pair.truth
-        if bench.on_disk:
-            post, pre, figures["read_s"], figures["write_s"] = rasters_on_disk(spec)
-        else:
-            post, pre = ArrayRaster(pair.post.read_all()), ArrayRaster(pair.pre.read_all())
+        truth, images = pair.truth, (pair.post, pair.pre)
+    post: Raster
+    pre: Raster
+    if bench.folder is None:
+        post, pre = (ArrayRaster(image.read_all()) for image in images)
+    else:
+        post, pre, figures["read_s"], figures["write_s"] = rasters_on_disk(
+            name, spec, images, bench.folder
+        )
     before = peak_memory_mb()
     transform, certificate, found = align_timed(post, pre, bench.threads)
     figures |= found | {"peak_mb": peak_memory_mb(), "peak_before_mb": before}
@@ -209,6 +214,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", help="only cases whose name contains one of these")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--main", action="store_true", help="main cases, 6000 x 5000, from disk")
+    parser.add_argument("--pairs", type=Path, help="keep the files of --main here for another run")
     parser.add_argument("--output", type=Path, help="JSON lines, one per pair; read to go on")
     parser.add_argument("--interpolation", action="store_true", help="compare interpolators")
     options = parser.parse_args()
@@ -217,14 +223,15 @@ def main() -> None:
         return
     shape = tuple(options.shape or ((5000, 6000) if options.main else (2000, 2000)))
     wanted: dict[str, PairSpec | None] = dict((main_cases if options.main else cases)(shape))
-    if not options.main:
-        wanted["unrelated"] = None
+    wanted["unrelated"] = None
     if options.cases:
         wanted = {n: s for n, s in wanted.items() if any(part in n for part in options.cases)}
     count = options.seeds or (1 if options.main else 3)
     seeds = range(options.first_seed, options.first_seed + count)
     print(f"{platform.machine()}, {options.threads} threads, {shape[0]} x {shape[1]} px\n")
-    run(Bench(shape, options.threads, options.main), wanted, seeds, options.output)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.pairs or Path(temporary)) if options.main else None
+        run(Bench(shape, options.threads, folder), wanted, seeds, options.output)
 
 
 if __name__ == "__main__":
