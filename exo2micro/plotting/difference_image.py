@@ -5,13 +5,24 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from exo2micro._typing import Image
 from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.density import NO_DATA
-from exo2micro.plotting.figure import GREY, WIDTH_IN, finish, new_figure, say, style
+from exo2micro.plotting.figure import (
+    GREY,
+    PURPLE,
+    WIDTH_IN,
+    finish,
+    legend_below,
+    new_figure,
+    say,
+    style,
+)
+from exo2micro.plotting.objects import ObjectTable, marked_places
 from exo2micro.plotting.overviews import (
     Overview,
     display_factor,
@@ -27,12 +38,16 @@ from exo2micro.plotting.pair import (
     image_pair,
     image_raster,
 )
+from exo2micro.plotting.scale_bar import scale_bar
 from exo2micro.plotting.scale_lines import ScaleLike, scale_lines
 from exo2micro.raster.base import Raster
 from exo2micro.subtraction.statistics import robust_sigma
 
 MAX_PX: Final = 1_000_000
 """Pixels of the picture: about those that the axes have in print."""
+
+RING: Final = "#2FD68F"
+"""A green that stands out on black, on the colours of the difference and on white paper."""
 
 LIMIT_SIGMA: Final = 8.0
 """Colour limits in units of the background's scatter, unless the data need more."""
@@ -73,6 +88,8 @@ def plot_difference_image(
     offset: float = 0.0,
     scales: Sequence[ScaleLike] = (),
     limit: float | None = None,
+    objects: ObjectTable | None = None,
+    pixel_size_um: float | None = None,
     valid: Validity = None,
     window: Window | None = None,
     sample: str = "",
@@ -93,6 +110,10 @@ def plot_difference_image(
         The first one is used where `scale` is None.
     limit : float, optional
         Difference in counts at which the colours end; None: chosen robustly.
+    objects : Table or path, optional
+        What `detect` found, as a table or its file; its objects are ringed.
+    pixel_size_um : float, optional
+        Width of a pixel, for the scale bar.
     valid : Raster, numpy.ndarray of bool, callable, optional
         Where both images have data; None: where neither is exactly 0.
     window : tuple of slice, optional
@@ -143,7 +164,34 @@ def plot_difference_image(
         )
         axes.set_title(f"{averaged}; white: no data", loc="left", color=GREY)
         axes.set(xlabel="x (px)", ylabel="y (px)")
+        if objects is not None:
+            _draw_objects(axes, objects, pair.window)
+            legend_below(figure)
+        scale_bar(axes, pixel_size_um)
         return finish(figure, save_path)
+
+
+def _draw_objects(axes: Axes, objects: ObjectTable, window: Window) -> None:
+    """Draw a ring about every object, smaller the more there are."""
+    centres, is_counted = marked_places(objects)
+    limits = axes.get_xlim(), axes.get_ylim()
+    size = float(np.clip(20_000.0 / max(1, len(centres)), 6.0, 60.0))
+    for label, shown, colour, line in (
+        ("objects", is_counted, RING, "-"),
+        ("not counted", ~is_counted, PURPLE, ":"),
+    ):
+        x, y = centres[shown].T - np.array([[window[1].start], [window[0].start]])
+        axes.scatter(
+            x,
+            y,
+            s=size,
+            facecolors="none",
+            edgecolors=colour,
+            linestyles=line,
+            linewidths=0.6,
+            label=f"{label}: {len(x)}",
+        )
+    axes.set(xlim=limits[0], ylim=limits[1])
 
 
 def _reduced(
@@ -191,8 +239,6 @@ class DifferenceImage(Diagnostic):
             view.pre,
             difference=view.difference,
             scales=view.scales,
-            valid=view.valid,
-            window=view.window,
-            sample=view.sample,
-            dye=view.dye,
+            pixel_size_um=view.pixel_size_um,
+            **view.keywords,
         )

@@ -12,7 +12,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import matplotlib.style
 import numpy as np
@@ -33,13 +33,14 @@ WIDTH_IN: Final = 7.1
 
 DPI: Final = 150
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, GREY = (
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, BLACK, GREY = (
     "#0072B2",
     "#E69F00",
     "#009E73",
     "#D55E00",
     "#CC79A7",
     "#56B4E9",
+    "#F0E442",
     "#000000",
     "#6E6E6E",
 )
@@ -105,6 +106,9 @@ class PlotFigure(Figure):
         return figure_bytes(self)
 
 
+AnyFigure = TypeVar("AnyFigure", bound=PlotFigure)
+
+
 def new_figure(
     kind: str, *, sample: str, dye: str, height_in: float, width_in: float = WIDTH_IN
 ) -> PlotFigure:
@@ -120,10 +124,14 @@ def new_figure(
         Size in inches.
     """
     figure = PlotFigure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
+    return titled(figure, kind, sample=sample, dye=dye)
+
+
+def titled(figure: AnyFigure, kind: str, *, sample: str, dye: str) -> AnyFigure:
+    """Return a figure with the title that all figures have: the pair, and what is shown."""
     pair = " \N{MIDDLE DOT} ".join(escape(part) for part in (sample, dye) if part)
-    title = textwrap.fill(
-        f"{pair}: {kind}" if pair else kind, int(_TITLE_CHARACTERS_PER_IN * width_in)
-    )
+    characters = int(_TITLE_CHARACTERS_PER_IN * figure.get_figwidth())
+    title = textwrap.fill(f"{pair}: {kind}" if pair else kind, characters)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
@@ -168,6 +176,14 @@ def say(axes: Axes, text: str) -> None:
     """Write a text into the middle of axes that have nothing else to show."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def note(axes: Axes, text: str) -> None:
+    """Write a text on a light box into the middle of a picture."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 4.0}
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="black", bbox=box
+    )
 
 
 def finish(figure: PlotFigure, save_path: str | Path | None) -> PlotFigure:

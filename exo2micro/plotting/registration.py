@@ -4,12 +4,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cv2
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from exo2micro.alignment.outline import sample_mask
 from exo2micro.plotting.base import Diagnostic, PairView
-from exo2micro.plotting.figure import ORANGE, WIDTH_IN, finish, new_figure, style
+from exo2micro.plotting.figure import (
+    ORANGE,
+    SKY,
+    WIDTH_IN,
+    YELLOW,
+    finish,
+    legend_below,
+    new_figure,
+    signed,
+    style,
+)
 from exo2micro.plotting.overviews import (
     Overview,
     colour_overlay,
@@ -20,6 +33,7 @@ from exo2micro.plotting.overviews import (
 )
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair, image_raster
 from exo2micro.plotting.places import textured_places
+from exo2micro.plotting.scale_bar import scale_bar
 from exo2micro.raster.base import Raster
 
 MAX_PX: Final = 250_000
@@ -27,6 +41,12 @@ MAX_PX: Final = 250_000
 
 DETAIL_PX: Final = 512
 """Side of the enlarged detail; the part of the slide that it shows is marked."""
+
+
+OUTLINES: Final = (
+    ("outline of post", YELLOW, "-"),
+    ("outline of pre", SKY, (0, (3, 2))),
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,7 @@ def plot_registration(
     *,
     before_im: ImageLike | None = None,
     coarse_im: ImageLike | None = None,
+    pixel_size_um: float | None = None,
     valid: Validity = None,
     window: Window | None = None,
     sample: str = "",
@@ -56,6 +77,8 @@ def plot_registration(
     before_im, coarse_im : Raster or numpy.ndarray, optional
         Pre-stain image on the same canvas before the alignment and after the coarse step; each
         one given adds a column.
+    pixel_size_um : float, optional
+        Width of a pixel, for the scale bar.
     valid : Raster, numpy.ndarray of bool, callable, optional
         Where post and final pre have data; None: where neither is exactly 0.
     window : tuple of slice, optional
@@ -68,8 +91,8 @@ def plot_registration(
     Returns
     -------
     matplotlib.figure.Figure
-        Upper row: the whole window, with the correlation of the two images; lower row: the
-        marked detail at full resolution.
+        Upper row: the whole window with the outlines of both samples and the correlation of the
+        two images; lower row: the marked detail at full resolution.
 
     Raises
     ------
@@ -101,10 +124,14 @@ def plot_registration(
         )
         grid = figure.subplots(rows, len(steps), squeeze=False)
         _draw_whole(list(grid[0]), pair.post, steps, pair.window)
+        scale_bar(grid[0, 0], pixel_size_um)
         if detail is not None:
             _draw_detail(list(grid[1]), pair.post, steps, detail.window)
+            scale_bar(grid[1, 0], pixel_size_um)
             for axes in grid[0]:
                 _mark(axes, detail.window, pair.window)
+        if any(axes.lines for axes in grid[0]):
+            legend_below(figure)
         return finish(figure, save_path)
 
 
@@ -115,11 +142,32 @@ def _draw_whole(axes: list[Axes], post: Raster, steps: list[_Step], window: Wind
     pres: list[Overview] = [overview(step.pre, window, factor) for step in steps]
     limits = matched_limits(reduced.values, pres[-1].values)
     for place, step, pre in zip(axes, steps, pres, strict=True):
+        _draw_outlines(place, (reduced, pre), is_first=place is axes[0])
         place.imshow(colour_overlay(reduced.values, pre.values, *limits), extent=reduced.extent)
         agreement = correlation(reduced.values, pre.values)
-        number = "no overlap" if agreement is None else f"correlation {agreement:.3f}"
+        number = "no overlap" if agreement is None else f"correlation {signed(agreement)}"
         place.set_title(f"{step.title}\n{number}", loc="left")
         _frame(place)
+
+
+def _draw_outlines(axes: Axes, images: tuple[Overview, Overview], *, is_first: bool) -> None:
+    """Draw where the sample ends in post and in pre, unless it fills the frame."""
+    for image, (label, colour, line) in zip(images, OUTLINES, strict=True):
+        mask = sample_mask(np.nan_to_num(image.values))
+        if mask.all():
+            continue
+        left, _, _, top = image.extent
+        rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        for ring in rings:
+            x, y = np.append(ring, ring[:1], axis=0)[:, 0].T
+            axes.plot(
+                left + (x + 0.5) * image.factor,
+                top + (y + 0.5) * image.factor,
+                color=colour,
+                linestyle=line,
+                linewidth=0.9,
+                label=label if is_first and ring is rings[0] else None,
+            )
 
 
 def _draw_detail(axes: list[Axes], post: Raster, steps: list[_Step], window: Window) -> None:
@@ -151,10 +199,14 @@ class Registration(Diagnostic):
     name = "registration"
     shows = (
         "Post-stain (magenta) laid over pre-stain (green) before the alignment, after its coarse "
-        "step and in its final state; where both agree the picture is grey. The lower row enlarges "
-        "the marked square."
+        "step and in its final state; where both agree the picture is grey. The lines are the "
+        "outlines of the sample in post (yellow) and in pre (light blue, dashed). The lower row "
+        "enlarges the marked square."
     )
-    good = "In the last column the sample is grey throughout, with magenta only where microbes are."
+    good = (
+        "In the last column the sample is grey throughout, with magenta only where microbes are, "
+        "and the two outlines lie on each other."
+    )
     bad = (
         "Magenta and green outlines side by side in the last column, or a correlation that does "
         "not rise from left to right. A piece that is only green was lost between the scans."
@@ -171,5 +223,6 @@ class Registration(Diagnostic):
             view.pre,
             before_im=view.before,
             coarse_im=view.coarse,
+            pixel_size_um=view.pixel_size_um,
             **view.keywords,
         )

@@ -48,10 +48,11 @@ class TileRatios:
 
 
 def plot_scale_map(
-    tiles: TileRatios,
-    field: RatioField | None = None,
+    tiles: TileRatios | Mapping[str, Any],
+    field: RatioField | Mapping[str, Any] | None = None,
     *,
     is_applied: bool = False,
+    origin: tuple[int, int] = (0, 0),
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
@@ -60,12 +61,15 @@ def plot_scale_map(
 
     Parameters
     ----------
-    tiles : TileRatios
-        What was measured.
-    field : RatioField, optional
-        The surface through it; None where the ratio does not vary significantly.
+    tiles : TileRatios or mapping
+        What was measured; ``tile_scales`` among the figures in the record of stage 4.
+    field : RatioField or mapping, optional
+        The surface through it, ``scale_field`` in that record; None where the ratio does not vary
+        significantly.
     is_applied : bool
         Whether the difference follows the surface.
+    origin : tuple of int
+        ``(x, y)`` on the canvas of the pixel at which the axes begin to count.
     sample, dye : str
         For the title.
     save_path : str or Path, optional
@@ -76,31 +80,48 @@ def plot_scale_map(
     matplotlib.figure.Figure
         Left: the tiles as dots on the surface; right: what the surface leaves of them.
     """
+    if isinstance(tiles, Mapping):
+        tiles = TileRatios.from_dict(tiles)
+    if isinstance(field, Mapping):
+        field = RatioField.from_dict(field)
     with style():
         figure = new_figure(
-            "ratio of each tile to the scale", sample=sample, dye=dye, height_in=0.48 * WIDTH_IN
+            "ratio of each tile to the scale", sample=sample, dye=dye, height_in=_height_in(tiles)
         )
-        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
         if not len(tiles.x):
-            say(left, "no tile with a ratio")
-            say(right, "")
+            say(figure.subplots(), "no tile with a ratio: no scale could be estimated")
             return finish(figure, save_path)
+        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
         measured = 100.0 * (tiles.ratio - 1.0)
         smooth = np.ones(len(tiles.x)) if field is None else field.at(tiles.x, tiles.y)
         rest = 100.0 * (tiles.ratio / smooth - 1.0)
         limit = max(SMALLEST_RANGE, float(np.quantile(np.abs(measured), 0.98)))
         if field is not None:
-            _draw_surface(left, field, tiles, limit)
-        dots = _draw_tiles(left, tiles, measured, limit)
-        _draw_tiles(right, tiles, rest, limit)
+            _draw_surface(left, field, tiles, limit, origin)
+        dots = _draw_tiles(left, tiles, measured, limit, origin)
+        _draw_tiles(right, tiles, rest, limit, origin)
         left.set_title(_measured_title(field, measured, is_applied=is_applied), loc="left")
         error = 100.0 * float(np.median(tiles.error))
         right.set_title(
-            f"left: {np.std(rest):.2f} %, error of a tile {error:.2f} %",
-            loc="left",
+            f"remaining: {np.std(rest):.2f} %, error of a tile: {error:.2f} %", loc="left"
         )
-        figure.colorbar(dots, ax=[left, right], label="ratio / scale \N{MINUS SIGN} 1 (%)")
+        right.set_ylabel("")
+        figure.colorbar(
+            dots,
+            ax=[left, right],
+            label="ratio / scale \N{MINUS SIGN} 1 (%)",
+            extend="both",
+            pad=0.01,
+        )
         return finish(figure, save_path)
+
+
+def _height_in(tiles: TileRatios) -> float:
+    """Return the height at which two panels fill the width of the figure."""
+    if not len(tiles.x):
+        return 1.4
+    form = (np.ptp(tiles.y) + 1.0) / (np.ptp(tiles.x) + 1.0)
+    return float(np.clip(0.41 * WIDTH_IN * form, 1.2, 6.0)) + 0.9
 
 
 def _measured_title(field: RatioField | None, measured: Values, *, is_applied: bool) -> str:
@@ -112,12 +133,15 @@ def _measured_title(field: RatioField | None, measured: Values, *, is_applied: b
     return f"tiles and surface: {size}, {followed}"
 
 
-def _draw_surface(axes: Axes, field: RatioField, tiles: TileRatios, limit: float) -> None:
+def _draw_surface(
+    axes: Axes, field: RatioField, tiles: TileRatios, limit: float, origin: tuple[int, int]
+) -> None:
     ends = [(float(v.min()), float(v.max())) for v in (tiles.x, tiles.y)]
+    left, top = origin
     x, y = (np.linspace(*end, GRID) for end in ends)
     axes.imshow(
         100.0 * (field.grid(y, x) - 1.0),
-        extent=(ends[0][0], ends[0][1], ends[1][1], ends[1][0]),
+        extent=(ends[0][0] - left, ends[0][1] - left, ends[1][1] - top, ends[1][0] - top),
         cmap=COLOURS,
         vmin=-limit,
         vmax=limit,
@@ -125,10 +149,12 @@ def _draw_surface(axes: Axes, field: RatioField, tiles: TileRatios, limit: float
     )
 
 
-def _draw_tiles(axes: Axes, tiles: TileRatios, values: Values, limit: float) -> Any:  # noqa: ANN401
+def _draw_tiles(
+    axes: Axes, tiles: TileRatios, values: Values, limit: float, origin: tuple[int, int]
+) -> Any:  # noqa: ANN401
     dots = axes.scatter(
-        tiles.x,
-        tiles.y,
+        tiles.x - origin[0],
+        tiles.y - origin[1],
         c=values,
         s=min(60.0, 6000.0 / len(values)),
         cmap=COLOURS,
@@ -162,7 +188,7 @@ class ScaleMap(Diagnostic):
     )
     action = (
         "For a smooth pattern set scale_field to auto, which lets the scale follow the surface. "
-        "For strong single dots look at those places in the zoom pictures."
+        "For strong single dots look at those places at full resolution, with plot_zoom."
     )
 
     def draw(self, view: PairView) -> Figure:
@@ -171,9 +197,10 @@ class ScaleMap(Diagnostic):
         empty: dict[str, list[float]] = {key: [] for key in ("x", "y", "ratio", "error")}
         described = metrics.get("scale_field")
         return plot_scale_map(
-            TileRatios.from_dict(metrics.get("tile_scales") or empty),
-            RatioField.from_dict(described) if described else None,
+            metrics.get("tile_scales") or empty,
+            described,
             is_applied=bool(described and described["is_applied"]),
+            origin=(view.window[1].start, view.window[0].start),
             sample=view.sample,
             dye=view.dye,
         )

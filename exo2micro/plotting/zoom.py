@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +12,18 @@ from exo2micro._typing import Image
 from exo2micro.errors import ParameterError
 from exo2micro.plotting.difference_image import difference_colours, symmetric_limit
 from exo2micro.plotting.figure import WIDTH_IN, PlotFigure, finish, new_figure, style
+from exo2micro.plotting.objects import ObjectTable, object_centres
 from exo2micro.plotting.overviews import robust_limits
 from exo2micro.plotting.pair import ImageLike, ImagePair, Window, image_pair, image_raster
 from exo2micro.plotting.places import window_around
+from exo2micro.plotting.scale_bar import scale_bar
 from exo2micro.plotting.scale_lines import ScaleLine, scale_lines
 from exo2micro.raster.base import Raster
 
 SIZE_PX: Final = 256
+
+Point: TypeAlias = tuple[float, float]
+"""``(x, y)``."""
 
 
 def plot_zoom(
@@ -26,16 +31,23 @@ def plot_zoom(
     pre_im: ImageLike,
     diff_im: ImageLike | None = None,
     *,
-    centre: tuple[float, float],
+    centre: Point | None = None,
+    centre_um: Point | None = None,
+    object_id: int | None = None,
+    objects: ObjectTable | None = None,
+    pixel_size_um: float | None = None,
     size: int = SIZE_PX,
     scale: float | None = None,
     offset: float = 0.0,
     limit: float | None = None,
+    window: Window | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
 ) -> Figure:
     """Plot post, pre and difference of one place at full resolution.
+
+    The place is given by one of `centre`, `centre_um` and `object_id`.
 
     Parameters
     ----------
@@ -44,14 +56,25 @@ def plot_zoom(
     diff_im : Raster or numpy.ndarray, optional
         The difference, 0 where there is no data; None: computed where `scale` is given, else
         left out.
-    centre : tuple of float
+    centre : tuple of float, optional
         ``(x, y)`` in pixels of the images, the middle of the place.
+    centre_um : tuple of float, optional
+        The same in um from the corner of `window`; needs `pixel_size_um`. In a table of objects
+        these are the columns ``x_um`` and ``y_um`` if `window` is that of the post-stain image.
+    object_id : int, optional
+        Number of an object in `objects`; the images are those of the whole canvas.
+    objects : Table or path, optional
+        What `detect` found, as a table or its file.
+    pixel_size_um : float, optional
+        Width of a pixel, for `centre_um` and for the scale bar.
     size : int
         Side in pixels; moved and cut at the images' border.
     scale, offset : float, optional
         For ``post - scale * pre - offset`` where `diff_im` is None.
     limit : float, optional
         Difference in counts at which the colours end; None: chosen robustly.
+    window : tuple of slice, optional
+        Rows and columns from which `centre_um` counts; None: all.
     sample, dye : str
         For the title.
     save_path : str or Path, optional
@@ -65,17 +88,23 @@ def plot_zoom(
     Raises
     ------
     ParameterError
-        If the images, the scale or the file type cannot be used, or the centre lies outside.
+        If the images, the scale or the file type cannot be used, if no place or more than one is
+        given, or if it lies outside.
     """
     return plot_zoom_multi(
         post_im,
         pre_im,
         diff_im,
-        centres=[centre],
+        centres=None if centre is None else [centre],
+        centres_um=None if centre_um is None else [centre_um],
+        object_ids=None if object_id is None else [object_id],
+        objects=objects,
+        pixel_size_um=pixel_size_um,
         size=size,
         scale=scale,
         offset=offset,
         limit=limit,
+        window=window,
         sample=sample,
         dye=dye,
         save_path=save_path,
@@ -87,11 +116,16 @@ def plot_zoom_multi(
     pre_im: ImageLike,
     diff_im: ImageLike | None = None,
     *,
-    centres: Sequence[tuple[float, float]],
+    centres: Sequence[Point] | None = None,
+    centres_um: Sequence[Point] | None = None,
+    object_ids: Sequence[int] | None = None,
+    objects: ObjectTable | None = None,
+    pixel_size_um: float | None = None,
     size: int = SIZE_PX,
     scale: float | None = None,
     offset: float = 0.0,
     limit: float | None = None,
+    window: Window | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
@@ -102,9 +136,11 @@ def plot_zoom_multi(
     ----------
     post_im, pre_im, diff_im
         As in `plot_zoom`.
-    centres : sequence of (x, y)
-        Middles of the places in pixels of the images.
-    size, scale, offset, limit, sample, dye, save_path
+    centres, centres_um : sequence of (x, y), optional
+        Middles of the places, as in `plot_zoom`.
+    object_ids : sequence of int, optional
+        Numbers of objects in `objects`.
+    objects, pixel_size_um, size, scale, offset, limit, window, sample, dye, save_path
         As in `plot_zoom`; all rows share one size and one difference limit.
 
     Returns
@@ -115,16 +151,14 @@ def plot_zoom_multi(
     Raises
     ------
     ParameterError
-        If the images, the scale or the file type cannot be used, or a centre lies outside.
+        As for `plot_zoom`.
     """
-    pair = image_pair(post_im, pre_im)
+    pair = image_pair(post_im, pre_im, window=window)
     lines = scale_lines(scale, offset)
     difference = None if diff_im is None else image_raster(diff_im, "diff_im", pair.post.shape)
-    windows = [_window(centre, size, pair.post.shape) for centre in centres]
-    if not windows:
-        msg = "centres must hold at least one (x, y), got none"
-        raise ParameterError(msg)
-    differences = [_difference(pair, difference, lines, window) for window in windows]
+    points = _points(pair.window, centres, centres_um, object_ids, objects, pixel_size_um)
+    places = [_place(point, size, pair.post.shape) for point in points]
+    differences = [_difference(pair, difference, lines, place) for place in places]
     columns = 2 if differences[0] is None else 3
     bound = limit or max((symmetric_limit(d) for d in differences if d is not None), default=1.0)
     side = WIDTH_IN / 3
@@ -133,17 +167,54 @@ def plot_zoom_multi(
             f"{size} px at full resolution",
             sample=sample,
             dye=dye,
-            height_in=(side + 0.25) * len(windows) + 0.4,
+            height_in=(side + 0.25) * len(places) + 0.4,
             width_in=max(side * columns, 4.8),
         )
-        grid = figure.subplots(len(windows), columns, squeeze=False)
-        for row, window, values in zip(grid, windows, differences, strict=True):
-            _draw_row(figure, list(row), pair, window, values, bound)
+        grid = figure.subplots(len(places), columns, squeeze=False)
+        for row, place, values in zip(grid, places, differences, strict=True):
+            _draw_row(figure, list(row), pair, place, values, bound)
+            scale_bar(row[0], pixel_size_um)
+        for number, axes in zip(object_ids or (), grid[:, 0], strict=False):
+            axes.set_ylabel(f"object {number}")
         for axes, title in zip(
             grid[0], ("post-stain", "pre-stain, aligned", "difference"), strict=False
         ):
             axes.set_title(title, loc="left")
         return finish(figure, save_path)
+
+
+def _points(
+    window: Window,
+    centres: Sequence[Point] | None,
+    centres_um: Sequence[Point] | None,
+    object_ids: Sequence[int] | None,
+    objects: ObjectTable | None,
+    pixel_size_um: float | None,
+) -> list[Point]:
+    """Return the places in pixels of the images, in whichever way they were given."""
+    if sum(given is not None for given in (centres, centres_um, object_ids)) != 1:
+        msg = (
+            "give the place in one way: centre in pixels, centre_um with pixel_size_um, or "
+            "object_id with objects"
+        )
+        raise ParameterError(msg)
+    if object_ids is not None:
+        if objects is None:
+            msg = "object_id needs objects, the table that detect returned, or the path of its file"
+            raise ParameterError(msg)
+        points = object_centres(objects, object_ids)
+    elif centres_um is not None:
+        if pixel_size_um is None or not pixel_size_um > 0:
+            msg = f"centre_um needs pixel_size_um, a length > 0 in um, got {pixel_size_um!r}"
+            raise ParameterError(msg)
+        top, left = (part.start for part in window)
+        points = [(left + x / pixel_size_um, top + y / pixel_size_um) for x, y in centres_um]
+    else:
+        points = list(centres or ())
+    if not points:
+        msg = "centres must hold at least one (x, y), got none"
+        raise ParameterError(msg)
+    return points
 
 
 def _draw_row(
@@ -195,7 +266,7 @@ def _difference(
     return values
 
 
-def _window(centre: tuple[float, float], size: int, shape: tuple[int, int]) -> Window:
+def _place(centre: Point, size: int, shape: tuple[int, int]) -> Window:
     x, y = centre
     if not (-0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5):
         msg = (

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
+from astropy.table import Table
 from matplotlib.colors import to_rgba
 from plot_scene import (
     MICROBE,
@@ -26,10 +26,13 @@ from exo2micro.plotting.difference_image import difference_colours, plot_differe
 from exo2micro.plotting.excess_heatmap import plot_excess_heatmap
 from exo2micro.plotting.figure import figure_bytes
 from exo2micro.plotting.fine_alignment import plot_fine_alignment
+from exo2micro.plotting.pair import image_pair
+from exo2micro.plotting.places import textured_places
 from exo2micro.plotting.pre_post_heatmap import plot_pre_post_heatmap
 from exo2micro.plotting.pre_post_histograms import plot_pre_post_histograms
 from exo2micro.plotting.ratio_histogram import plot_ratio_histogram_simple
 from exo2micro.plotting.registration import plot_registration
+from exo2micro.plotting.residual_map import NOT_MATCHED, plot_residual_map
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 NAMES = [
@@ -41,6 +44,7 @@ NAMES = [
     "pre_post_histograms",
     "ratio_histogram",
     "registration",
+    "residual_map",
 ]
 PLOTS = [
     plot_pre_post_heatmap,
@@ -68,7 +72,7 @@ def all_texts(figure):
     return " | ".join(texts)
 
 
-def test_the_eight_diagnostics_are_found_and_explained():
+def test_the_diagnostics_are_found_and_explained():
     assert set(NAMES) <= set(DIAGNOSTICS)
     rows = {row.name: row.caption for row in describe_diagnostics()}
     assert set(rows) == set(DIAGNOSTICS)
@@ -342,60 +346,107 @@ def test_registration_draws_only_the_states_given(scene):
 
 
 def test_fine_alignment_shows_final_below_the_state_before(view):
-    figure = DIAGNOSTICS["fine_alignment"]().draw(view)
-    upper, lower = figure.subfigs
-    columns = len(upper.axes) // 2
-    assert upper.axes[0].get_ylabel() == "before the fine step"
-    assert upper.axes[columns].get_ylabel() == "final alignment"
-    for before, final in zip(upper.axes[:columns], upper.axes[columns:], strict=True):
+    axes = DIAGNOSTICS["fine_alignment"]().draw(view).axes
+    columns = len(axes) // 2
+    assert axes[0].get_ylabel() == "before the fine step"
+    assert axes[columns].get_ylabel() == "final alignment"
+    for before, final in zip(axes[:columns], axes[columns:], strict=True):
         assert float(final.get_xlabel().split()[1]) > 0.95
         assert float(before.get_xlabel().split()[1]) < 0.8
-    arrows = lower.axes[0].collections[0]
-    expected = certificate()
-    np.testing.assert_allclose(np.column_stack([arrows.U, arrows.V]), expected.residuals)
-    np.testing.assert_allclose(arrows.get_offsets(), expected.positions)
-    bars = sum(patch.get_height() for patch in lower.axes[1].patches)
-    assert bars == expected.tiles
-    assert lower.axes[1].get_title("left") == "held-out residuals: PASS"
-    labels = [t.get_text() for t in lower.axes[1].get_legend().get_texts()]
-    assert labels == ["median error 0.2 px", "95 % error 0.24 px", "its 95 % bound 0.3 px"]
 
 
 def test_details_lie_inside_the_post_image_and_apart(view):
-    figure = DIAGNOSTICS["fine_alignment"]().draw(view)
-    upper = figure.subfigs[0]
+    axes = DIAGNOSTICS["fine_alignment"]().draw(view).axes
     places = []
-    for axes in upper.axes[: len(upper.axes) // 2]:
-        words = axes.get_title("left").replace("(", " ").replace(")", " ").replace(",", " ").split()
-        places.append((float(words[3]), float(words[4])))
+    for upper in axes[: len(axes) // 2]:
+        words = upper.get_title("left").replace("(", " ").replace(")", " ").replace(",", " ")
+        places.append(tuple(float(word) for word in words.split()[3:5]))
     for x, y in places:
         assert 79 <= x <= SHAPE[1] - 80
         assert 79 <= y <= SHAPE[0] - 80
     assert len(set(places)) == len(places)
 
 
-def test_fine_alignment_without_certificate_has_no_empty_panel(scene):
-    figure = DIAGNOSTICS["fine_alignment"]().draw(make_view(scene, with_certificate=False))
-    assert not figure.subfigs
-    assert all(axes.images for axes in figure.axes)
+def test_residual_map_draws_the_certificate(view):
+    arrows_axes, lengths_axes = DIAGNOSTICS["residual_map"]().draw(view).axes
+    arrows = arrows_axes.collections[0]
+    expected = certificate()
+    np.testing.assert_allclose(np.column_stack([arrows.U, arrows.V]), expected.residuals)
+    np.testing.assert_allclose(arrows.get_offsets(), expected.positions)
+    assert sum(patch.get_height() for patch in lengths_axes.patches) == expected.tiles
+    assert lengths_axes.get_title("left") == "certificate: PASS"
+    labels = [t.get_text() for t in lengths_axes.get_legend().get_texts()]
+    assert labels == ["median error 0.2 px", "95 % error 0.24 px", "its 95 % bound 0.3 px"]
+
+
+def test_without_certificate_the_residual_map_says_so(scene):
+    figure = DIAGNOSTICS["residual_map"]().draw(make_view(scene, with_certificate=False))
+    assert NOT_MATCHED in all_texts(figure)
 
 
 def test_a_certificate_without_tiles_says_so(scene):
-    figure = plot_fine_alignment(scene.post, scene.pre, certificate=certificate(0).to_dict())
+    figure = plot_residual_map(scene.post, certificate(0).to_dict())
     words = all_texts(figure)
-    assert "no held-out tile could be matched" in words
-    assert "FAIL" in words
+    assert NOT_MATCHED in words
+    assert "certificate: FAIL" in words
     assert "inf" not in words.replace("information", "")
 
 
 def test_a_certificate_of_few_tiles_without_figures_is_drawn(scene):
     unknown = float("inf")
     failed = replace(certificate(3), median_px=unknown, p95_px=unknown, bound_px=unknown)
-    figure = plot_fine_alignment(scene.post, scene.pre, certificate=failed.to_dict())
-    residuals = next(a for a in figure.findobj(Axes) if "held-out residuals" in a.get_title("left"))
-    assert residuals.patches
-    assert residuals.get_legend() is None
+    figure = plot_residual_map(scene.post, failed.to_dict())
+    assert figure.axes[1].patches
+    assert figure.axes[1].get_legend() is None
     assert "residual on 3 held-out tiles" in all_texts(figure)
+
+
+def test_details_avoid_where_there_is_only_noise():
+    rng = np.random.default_rng(4)
+    rock = np.kron(rng.uniform(20, 90, (16, 16)), np.ones((8, 8)))
+    post, pre = (rng.normal(5, 2, (700, 800)).clip(1) for _ in range(2))
+    post[120:248, 600:728] += 1.8 * rock
+    pre[120:248, 600:728] += rock
+    place = textured_places(image_pair(post, pre), 1, 160)[0]
+    x, y = place.centre
+    assert 540 < x < 790
+    assert 60 < y < 310
+
+
+def test_outlines_of_both_samples_are_drawn_where_they_lie():
+    post, pre = (np.full((240, 320), 3.0) for _ in range(2))
+    post[60:180, 100:260] = pre[60:180, 90:250] = 80.0
+    figure = plot_registration(post, pre)
+    lines = figure.axes[0].lines
+    ends = [(line.get_xdata().min(), line.get_xdata().max()) for line in lines]
+    np.testing.assert_allclose(ends, [(100, 260), (90, 250)], atol=4)
+    assert legend_texts(figure) == ["outline of post", "outline of pre"]
+
+
+@pytest.mark.parametrize(
+    ("pixel_size_um", "text"), [(0.65, "50 \N{MICRO SIGN}m"), (20.0, "2 mm"), (None, None)]
+)
+def test_a_scale_bar_is_drawn_where_the_pixel_size_is_known(scene, pixel_size_um, text):
+    figure = plot_difference_image(scene.post, scene.pre, scale=SCALE, pixel_size_um=pixel_size_um)
+    bars = [
+        line for line in figure.axes[0].lines if line.get_transform() is figure.axes[0].transAxes
+    ]
+    if text is None:
+        assert not bars
+        return
+    assert text in all_texts(figure)
+    length_px = np.ptp(bars[0].get_xdata()) * SHAPE[1]
+    number, unit = text.split()
+    assert length_px * pixel_size_um == pytest.approx(float(number) * (1000 if unit == "mm" else 1))
+
+
+def test_objects_are_ringed_on_the_difference(scene):
+    table = Table({"id": [1, 2], "x": [300.0, 50.0], "y": [200.0, 60.0], "flags": [0, 32]})
+    figure = plot_difference_image(scene.post, scene.pre, scale=SCALE, objects=table)
+    counted, others = figure.axes[0].collections
+    np.testing.assert_array_equal(counted.get_offsets(), [(300, 200)])
+    np.testing.assert_array_equal(others.get_offsets(), [(50, 60)])
+    assert legend_texts(figure) == ["objects: 1", "not counted: 1"]
 
 
 def test_no_scale_and_no_difference(scene):

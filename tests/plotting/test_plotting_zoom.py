@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.table import Table
 from plot_scene import MICROBE, SCALE, SHAPE
 
 from exo2micro.errors import ParameterError
@@ -76,6 +77,46 @@ def test_several_places_share_one_limit(scene):
 def test_a_centre_outside_is_refused(scene, centre):
     with pytest.raises(ParameterError, match=r"centre must be \(x, y\) inside the image"):
         plot_zoom(scene.post, scene.pre, centre=centre)
+
+
+def test_a_place_in_um_counts_from_the_corner_of_the_window(scene):
+    window = (slice(20, 300), slice(40, 400))
+    point = ((CENTRE[0] - 40) * 0.5, (CENTRE[1] - 20) * 0.5)
+    in_um = plot_zoom(
+        scene.post, scene.pre, centre_um=point, pixel_size_um=0.5, window=window, size=30
+    )
+    in_px = plot_zoom(scene.post, scene.pre, centre=CENTRE, size=30)
+    for first, second in zip(panels(in_um), panels(in_px), strict=True):
+        assert first.images[0].get_extent() == second.images[0].get_extent()
+
+
+def test_an_object_is_found_by_its_number_in_a_table_or_its_file(scene, tmp_path):
+    table = Table({"id": [3, 7], "x": [100.0, 300.0], "y": [50.0, 200.0], "flags": [0, 0]})
+    table.write(tmp_path / "found.ecsv")
+    expected = panels(plot_zoom(scene.post, scene.pre, centre=CENTRE, size=30))[0]
+    for objects in (table, tmp_path / "found.ecsv"):
+        figure = plot_zoom(scene.post, scene.pre, object_id=7, objects=objects, size=30)
+        shown = panels(figure)[0]
+        assert shown.images[0].get_extent() == expected.images[0].get_extent()
+        assert shown.get_ylabel() == "object 7"
+    several = plot_zoom_multi(scene.post, scene.pre, object_ids=[7, 3], objects=table, size=30)
+    assert len(panels(several)) == 4
+    with pytest.raises(ParameterError, match="no object 9; it holds 2 objects"):
+        plot_zoom(scene.post, scene.pre, object_id=9, objects=table)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({}, "give the place in one way"),
+        ({"centre": CENTRE, "centre_um": CENTRE}, "give the place in one way"),
+        ({"centre_um": CENTRE}, "needs pixel_size_um"),
+        ({"object_id": 1}, "needs objects"),
+    ],
+)
+def test_a_place_is_given_in_one_way(scene, place, message):
+    with pytest.raises(ParameterError, match=message):
+        plot_zoom(scene.post, scene.pre, **place)
 
 
 def test_senseless_calls_are_refused(scene):
