@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         preflight_check,
     )
     from exo2micro.pipeline import SampleDye
+    from exo2micro.plotting.animation import plot_flicker
     from exo2micro.plotting.difference_histogram import plot_difference_histogram
     from exo2micro.plotting.difference_image import plot_difference_image
     from exo2micro.plotting.excess_heatmap import plot_excess_heatmap
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from exo2micro.plotting.pre_post_histograms import plot_pre_post_histograms
     from exo2micro.plotting.ratio_histogram import plot_ratio_histogram_simple
     from exo2micro.plotting.registration import plot_registration
+    from exo2micro.plotting.residual_map import plot_residual_map
+    from exo2micro.plotting.scale_map import plot_scale_map
+    from exo2micro.plotting.snr_histogram import plot_snr_histogram
     from exo2micro.plotting.zoom import plot_zoom, plot_zoom_multi
     from exo2micro.raw import (
         classify_raw_files,
@@ -72,10 +76,14 @@ _HOMES = {
     "plot_difference_image": "plotting.difference_image",
     "plot_excess_heatmap": "plotting.excess_heatmap",
     "plot_fine_alignment": "plotting.fine_alignment",
+    "plot_flicker": "plotting.animation",
     "plot_pre_post_heatmap": "plotting.pre_post_heatmap",
     "plot_pre_post_histograms": "plotting.pre_post_histograms",
     "plot_ratio_histogram_simple": "plotting.ratio_histogram",
     "plot_registration": "plotting.registration",
+    "plot_residual_map": "plotting.residual_map",
+    "plot_scale_map": "plotting.scale_map",
+    "plot_snr_histogram": "plotting.snr_histogram",
     "plot_zoom": "plotting.zoom",
     "plot_zoom_multi": "plotting.zoom",
     "prealign_phase_correlation": "alignment.functions",
@@ -114,10 +122,14 @@ __all__ = [
     "plot_difference_image",
     "plot_excess_heatmap",
     "plot_fine_alignment",
+    "plot_flicker",
     "plot_pre_post_heatmap",
     "plot_pre_post_histograms",
     "plot_ratio_histogram_simple",
     "plot_registration",
+    "plot_residual_map",
+    "plot_scale_map",
+    "plot_snr_histogram",
     "plot_zoom",
     "plot_zoom_multi",
     "prealign_phase_correlation",
