@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 # Side of the absolute blocks in which pixels are computed. A window is cut from whole blocks, so
 # its pixels never depend on the windowing; a block of float32 fits the second-level cache.
 BLOCK = 256
-# Rows of a block that are sampled at a time: their arrays stay in the first caches, which makes the
-# sampling twice as fast.
-STRIP = 32
+# Rows of a block that are sampled at a time: their arrays stay in the second-level cache, and the
+# calls are few enough that threads rarely wait for each other.
+STRIP = 64
+TAPS = 4
 # Taps of the B-spline prefilter on each side; the pole to this power is 1.4e-7.
 PREFILTER_REACH = 12
 # Rounding of composed transforms must not make the border of an identity warp invalid.
@@ -307,20 +308,22 @@ def _phase_factor(phase: FloatImage, lags: tuple[float, ...], step: float) -> Fl
     return factor
 
 
-def _weights(t: "NDArray[np.floating]") -> "NDArray[np.floating]":
+def _weights(
+    t: "NDArray[np.floating]", out: "NDArray[np.floating] | None" = None
+) -> "NDArray[np.floating]":
     """Return the four cubic B-spline weights of the taps at -1, 0, 1, 2 for phases `t`."""
-    weights = np.empty((4, *t.shape), t.dtype)
+    weights = np.empty((TAPS, *t.shape), t.dtype) if out is None else out
     first, second, third, last = weights
-    square = t * t
-    np.multiply(square, t, out=last)
+    np.multiply(t, t, out=second)
+    np.multiply(second, t, out=last)
     last *= 1 / 6
     np.multiply(t, -0.5, out=third)
     third += 1
-    third *= square
+    third *= second
     np.subtract(2 / 3, third, out=second)
-    np.subtract(1, t, out=square)
-    np.multiply(square, square, out=first)
-    first *= square
+    np.subtract(1, t, out=third)
+    np.multiply(third, third, out=first)
+    first *= third
     first *= 1 / 6
     np.subtract(1, first, out=third)
     third -= second
@@ -333,10 +336,21 @@ def _sample(
 ) -> FloatImage:
     """Return the spline at points of the coefficient window, which holds all taps."""
     out = np.empty(x.shape, np.float32)
+    scratch = _Scratch((min(STRIP, len(out)), out.shape[1]))
     for top in range(0, len(out), STRIP):
         strip = slice(top, top + STRIP)
-        _sample_strip(coefficients, x[strip], y[strip], out[strip])
+        _sample_strip(coefficients, x[strip], y[strip], out[strip], scratch)
     return out
+
+
+class _Scratch:
+    """Arrays that all strips of a block share: new memory costs more than arithmetic."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.floors = np.empty((2, *shape), np.float64)
+        self.weights = np.empty((2, TAPS, *shape), np.float32)
+        self.taps = np.empty((2, *shape), np.float32)
+        self.places = np.empty(shape, np.intp)
 
 
 def _sample_strip(
@@ -344,26 +358,33 @@ def _sample_strip(
     x: "NDArray[np.float64]",
     y: "NDArray[np.float64]",
     out: FloatImage,
+    scratch: _Scratch,
 ) -> None:
     """Write the spline at some points into `out`.
 
-    Each tap is fetched with OpenCV's nearest-neighbour remap at whole coordinates, which is exact
-    in all its versions, from a view that is shifted by the tap's offset.
+    A tap is fetched from the flat window shifted by its offset, so that all share their places.
     """
-    floor_x, floor_y = np.floor(x), np.floor(y)
-    weights_x = _weights((x - floor_x).astype(np.float32))
-    weights_y = _weights((y - floor_y).astype(np.float32))
-    places = np.empty((*out.shape, 2), np.int16)
-    np.subtract(floor_x, 1, out=places[..., 0], casting="unsafe")
-    np.subtract(floor_y, 1, out=places[..., 1], casting="unsafe")
-    ny, nx = coefficients.shape
-    line, tap = np.empty_like(out), np.empty_like(out)
+    height = len(out)
+    (floor_x, floor_y), (line, tap) = scratch.floors[:, :height], scratch.taps[:, :height]
+    weights_x, weights_y = scratch.weights[:, :, :height]
+    for place, floor, weights in ((x, floor_x, weights_x), (y, floor_y, weights_y)):
+        np.floor(place, out=floor)
+        np.subtract(place, floor, out=tap, casting="unsafe")
+        _weights(tap, weights)
+    nx = coefficients.shape[1]
+    floor_y -= 1
+    floor_y *= nx
+    floor_y += floor_x
+    floor_y -= 1
+    places = scratch.places[:height]
+    places[...] = floor_y
+    flat = coefficients.ravel()
     out.fill(0)
     for j, weight_y in enumerate(weights_y):
         line.fill(0)
         for i, weight_x in enumerate(weights_x):
-            view = coefficients[j : ny - 3 + j, i : nx - 3 + i]
-            cv2.remap(view, places, None, cv2.INTER_NEAREST, dst=tap)
+            # "wrap" because the default checks and buffers; all places lie inside.
+            flat[j * nx + i :].take(places, out=tap, mode="wrap")
             tap *= weight_x
             line += tap
         line *= weight_y
