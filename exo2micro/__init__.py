@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         survey_raw_channels,
     )
     from exo2micro.suffix import build_suffix, params_from_suffix
+    from exo2micro.viewer import view
 
     MAX_STAGE: int
 
@@ -94,6 +95,7 @@ _HOMES = {
     "run_batch": "batch.run",
     "show": "plotting.figure",
     "survey_raw_channels": "raw",
+    "view": "viewer",
 }
 
 __all__ = [
@@ -140,6 +142,7 @@ __all__ = [
     "run_batch",
     "show",
     "survey_raw_channels",
+    "view",
 ]
 
 

@@ -33,6 +33,7 @@ LAYERS = (
     ("batch",),
     ("census",),
     ("report",),
+    ("viewer",),
     ("cli",),
     ("utils",),
 )

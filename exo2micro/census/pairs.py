@@ -74,7 +74,7 @@ def detect_pair(
         If the verdict is FAIL and that is not accepted.
     """
     runner = finished_runner(run)
-    path = _difference_path(runner, accept_failed=accept_failed)
+    path = difference_path(runner, accept_failed=accept_failed)
     difference = open_difference(path, accept_failed=accept_failed)
     with run._lock.held():
         return _detect_and_write(
@@ -177,7 +177,7 @@ def valid_record(runner: StageRunner, stage: int) -> Record:
     return record
 
 
-def _difference_path(runner: StageRunner, *, accept_failed: bool) -> Path:
+def difference_path(runner: StageRunner, *, accept_failed: bool) -> Path:
     """Return the difference in FITS; one whose verdict is FAIL only if that is accepted."""
     record, paths = valid_record(runner, _DIFFERENCE), runner.store.paths
     if record.verdict.level is not Level.FAIL:

@@ -16,7 +16,7 @@ from exo2micro.errors import Exo2microError
 
 COMMANDS = (
     *("demo", "survey", "check", "run", "batch", "sweep", "status", "detect", "limit", "clean"),
-    *("report", "params", "config", "custom", "explain"),
+    *("report", "view", "params", "config", "custom", "explain"),
 )
 """In the order of work; each lives in the module of its name and is imported when it is needed."""
 
@@ -28,6 +28,7 @@ First steps:
   exo2micro run CD070 SybrGld_microbe
   exo2micro batch                     all samples and dyes
   exo2micro report                    pages to look at: processed/index.html
+  exo2micro view CD070 DAPI           the whole slide at any magnification
   exo2micro detect                    tables of the objects in all finished pairs
   exo2micro explain FILE              what is this file, how was it made
 

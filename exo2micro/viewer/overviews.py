@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -22,9 +23,9 @@ Reduce = Callable[[Image, int], NDArray[Any]]
 
 def any_flag(window: Image, factor: int) -> NDArray[Any]:
     """Return the bits that any pixel of each block of ``factor`` x ``factor`` pixels has."""
-    rows, cols = (np.arange(0, size, factor) for size in window.shape)
-    columns = np.bitwise_or.reduceat(window, cols, axis=1)
-    flags: NDArray[Any] = np.bitwise_or.reduceat(columns, rows, axis=0)
+    padded = np.pad(window, [(0, -size % factor) for size in window.shape])
+    rows = reduce(np.bitwise_or, (padded[start::factor] for start in range(factor)))
+    flags: NDArray[Any] = reduce(np.bitwise_or, (rows[:, start::factor] for start in range(factor)))
     return flags
 
 
@@ -35,15 +36,15 @@ class KeptOverview:
     ----------
     raster : Raster
         The image.
-    reduce : callable, optional
-        ``reduce(window, factor)`` makes one value of each block; by default its mean.
+    combine : callable, optional
+        ``combine(window, factor)`` makes one value of each block; by default its mean.
     """
 
-    def __init__(self, raster: Raster, reduce: Reduce = block_mean) -> None:
+    def __init__(self, raster: Raster, combine: Reduce = block_mean) -> None:
         self._raster = raster
-        self._reduce = reduce
+        self._combine = combine
         shape = tuple(-(-size // STEP) for size in raster.shape)
-        dtype = np.float32 if reduce is block_mean else raster.dtype
+        dtype = np.float32 if combine is block_mean else raster.dtype
         self._values = np.zeros(shape, dtype)
         self._known = np.zeros([-(-size // TILE) for size in raster.shape], np.bool_)
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
@@ -58,14 +59,14 @@ class KeptOverview:
                 slice(part.start * factor, min(part.stop * factor, size))
                 for part, size in zip((rows, cols), self._raster.shape, strict=True)
             )
-            return self._reduce(self._raster.read(*window), factor)
+            return self._combine(self._raster.read(*window), factor)
         rest = factor // STEP
         kept_rows, kept_cols = (
             slice(part.start * rest, min(part.stop * rest, size))
             for part, size in zip((rows, cols), self._values.shape, strict=True)
         )
         self._fill(kept_rows, kept_cols)
-        return self._reduce(self._values[kept_rows, kept_cols], rest)
+        return self._combine(self._values[kept_rows, kept_cols], rest)
 
     def _fill(self, rows: slice, cols: slice) -> None:
         """Reduce the tiles that a window of what is kept meets."""
@@ -81,7 +82,7 @@ class KeptOverview:
             slice(start * TILE, min((start + 1) * TILE, size))
             for start, size in zip((row, col), self._raster.shape, strict=True)
         )
-        reduced = self._reduce(self._raster.read(*window), STEP)
+        reduced = self._combine(self._raster.read(*window), STEP)
         top, left = row * TILE // STEP, col * TILE // STEP
         self._values[top : top + reduced.shape[0], left : left + reduced.shape[1]] = reduced
         self._known[row, col] = True

@@ -48,6 +48,8 @@ class Slide:
         Rows and columns of the canvas that the post-stain image covers.
     pixel_size_um : tuple of float or None
         ``(x, y)`` in micrometres.
+    difference_note : str
+        What is to be said about the difference beside the verdict: that it was withheld.
     notes : tuple of str
         What cannot be shown and why, in words.
     objects : Path or None
@@ -61,6 +63,7 @@ class Slide:
     shape: tuple[int, int]
     window: tuple[slice, slice]
     pixel_size_um: tuple[float, float] | None
+    difference_note: str
     notes: tuple[str, ...]
     objects: Path | None
 
@@ -75,7 +78,7 @@ class Slide:
         """
         runner = finished_runner(run)
         records = runner.main_records()
-        difference, notes = _difference(runner)
+        difference, difference_note = _difference(runner)
         layers, missing = layers_of(runner, difference)
         objects, told = _objects(runner, difference)
         size = records[1].facts.get("pixel_size_um")
@@ -87,7 +90,8 @@ class Slide:
             shape=tuple(records[1].facts["canvas_shape"]),
             window=post_window(records[1].facts),
             pixel_size_um=None if size is None else (float(size[0]), float(size[1])),
-            notes=(*notes, *missing, *told),
+            difference_note=difference_note,
+            notes=(*missing, *told),
             objects=objects,
         )
 
@@ -100,6 +104,7 @@ class Slide:
             "verdict": self.verdict.level.name,
             "verdict_words": _WORDS[self.verdict.level],
             "reasons": list(self.verdict.reasons),
+            "difference_note": self.difference_note,
             "notes": list(self.notes),
             "shape": list(self.shape),
             "window": [cols.start, rows.start, cols.stop, rows.stop],
@@ -164,17 +169,17 @@ class Slide:
         return self.layers[name]
 
 
-def _difference(runner: StageRunner) -> tuple[Path | None, list[str]]:
+def _difference(runner: StageRunner) -> tuple[Path | None, str]:
     """Return the difference in FITS, and what is to be said about it."""
     try:
         path = difference_path(runner, accept_failed=True)
     except FailedVerdictError:
         paths = runner.store.paths
         command = f"exo2micro run {paths.sample} {paths.dye} --keep-failed"
-        return None, [f"The difference was withheld. `{command}` writes it all the same."]
+        return None, f"The difference was withheld. `{command}` writes it all the same."
     if runner.main_records()[4].verdict.level is Level.FAIL:
-        return path, ["The difference was written although it is not to be trusted (keep_failed)."]
-    return path, []
+        return path, "The difference was written although it is not to be trusted (keep_failed)."
+    return path, ""
 
 
 def _objects(runner: StageRunner, difference: Path | None) -> tuple[Path | None, list[str]]:

@@ -126,8 +126,11 @@ def tile_picture(
 
 def _coloured(scaled: NDArray[Any], colours: str) -> NDArray[np.uint8]:
     """Return values 0 to 1 as grey or as red, green and blue."""
-    index = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-    return index if colours == "gray" else colour_table(colours)[index]
+    index: NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    if colours == "gray":
+        return index
+    coloured: NDArray[np.uint8] = colour_table(colours)[index]
+    return coloured
 
 
 def _flag_colours(flags: NDArray[Any]) -> NDArray[np.uint8]:

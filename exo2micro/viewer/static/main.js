@@ -21,18 +21,16 @@ class App {
   }
 
   head() {
-    const { sample, dye, verdict, verdict_words: words, reasons, notes, has_objects: hasObjects } = this.slide;
+    const { sample, dye, verdict, verdict_words: words, reasons, difference_note: aside, notes, has_objects: hasObjects } = this.slide;
     document.title = `${sample} / ${dye} - exo2micro`;
     element("title").textContent = `${sample} / ${dye}`;
     element("verdict").classList.add(verdict);
     const strong = document.createElement("strong");
     strong.textContent = words;
-    element("verdict").append(strong, list(reasons));
+    element("verdict").append(strong, list(aside ? [...reasons, aside] : reasons));
     element("notes-section").hidden = !notes.length;
     element("notes").replaceChildren(...list(notes).children);
     element("object-section").hidden = element("objects").hidden = !hasObjects;
-    const withheld = notes.find((note) => note.startsWith("The difference was withheld"));
-    if (withheld) element("verdict").lastElementChild.append(...list([withheld]).children);
   }
 
   // What the views ask of the page
@@ -150,7 +148,7 @@ class App {
     this.tellModes();
   }
 
-  slide_(by) {
+  slideEdge(by) {
     const { active } = this;
     if (!active.swiping) return;
     active.range.value = Number(active.range.value) + by;
@@ -180,7 +178,7 @@ class App {
       n: () => this.objects.step(1), p: () => this.objects.step(-1), g: () => element("object-number").focus(),
       l: () => this.link(), v: () => this.setPanes(counts[this.panes.length]), a: () => this.next(), c: () => this.readMiddle(),
       "?": () => element("help").showModal(), "0": () => this.zoom("home"), f: () => this.zoom("full"),
-      "+": () => this.zoom("in"), "=": () => this.zoom("in"), "-": () => this.zoom("out"), ",": () => this.slide_(-2), ".": () => this.slide_(2),
+      "+": () => this.zoom("in"), "=": () => this.zoom("in"), "-": () => this.zoom("out"), ",": () => this.slideEdge(-2), ".": () => this.slideEdge(2),
       ArrowLeft: () => this.pan(-1, 0), ArrowRight: () => this.pan(1, 0), ArrowUp: () => this.pan(0, -1), ArrowDown: () => this.pan(0, 1),
     };
     const layer = this.slide.layers[Number(event.key) - 1];
@@ -193,7 +191,11 @@ class App {
 
 function list(texts) {
   const root = document.createElement("ul");
-  for (const text of texts) root.appendChild(document.createElement("li")).textContent = text;
+  for (const text of texts) {
+    const item = root.appendChild(document.createElement("li"));
+    for (const [place, part] of text.split("`").entries())
+      item.appendChild(document.createElement(place % 2 ? "code" : "span")).textContent = part;
+  }
   return root;
 }
 

@@ -18,6 +18,7 @@ export class Pane {
       animationTime: 0.35, springStiffness: 9, immediateRender: true, imageLoaderLimit: 4,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       crossOriginPolicy: false, silenceMultiImageWarnings: true,
+      subPixelRoundingForTransparency: OpenSeadragon.SUBPIXEL_ROUNDING_OCCURRENCES.ALWAYS,
     });
     this.viewer.canvas.setAttribute("role", "img");
     this.listen();
@@ -26,10 +27,9 @@ export class Pane {
   build() {
     const template = document.createElement("template");
     template.innerHTML = `<section class="pane"><div class="head">
-      <label>shows <select class="layer"></select></label> <label>other <select class="other"></select></label>
-      <span class="shown"></span></div><div class="screen"><div class="slide"></div><canvas class="marks"></canvas>
+      <label>shows <select class="layer"></select></label> <label>other <select class="other"></select></label></div><div class="screen"><div class="slide"></div><canvas class="marks"></canvas>
       <div class="edge" hidden></div><div class="scale"><span></span><i></i></div>
-      <div class="busy" hidden>loading</div><div class="tip" hidden></div></div>
+      <div class="shown"></div><div class="busy" hidden>loading</div><div class="tip" hidden></div></div>
       <input class="swipe" type="range" min="0" max="100" step="0.5" value="50" aria-label="edge of the swipe, percent" hidden>
       </section>`;
     this.root = template.content.firstElementChild;
