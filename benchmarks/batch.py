@@ -86,11 +86,12 @@ def flat_memory(root: Path, count: int) -> None:
     make_pairs(raw, count, 320)
     with MemoryWatch() as watch:
         seconds = timed_batch(raw, root / "ps", parallel=True, n_workers=2)
-    quarter = len(watch.own) // 4
+    quarter = max(1, len(watch.own) // 4)
     print(f"| {count} pairs of 320 px, 2 workers | {seconds:.0f} s |")
     for name, values in (("parent", watch.own), ("largest child", watch.children)):
-        first, last = max(values[:quarter]) / 1e6, max(values[-quarter:]) / 1e6
-        print(f"| ... {name}, peak of the first and last quarter | {first:.0f}, {last:.0f} MB |")
+        quarters = (values[i * quarter : (i + 1) * quarter] for i in range(4))
+        peaks = ", ".join(f"{max(part) / 1e6:.0f}" for part in quarters)
+        print(f"| ... {name}, peak of each quarter of the time | {peaks} MB |")
 
 
 def main() -> None:

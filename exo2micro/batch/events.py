@@ -106,6 +106,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         content = path.read_bytes()
     except FileNotFoundError:
         return
+    yield from _entries(content)
+
+
+def _entries(content: bytes) -> Iterator[dict[str, Any]]:
     for line in content.split(b"\n"):
         try:
             entry = json.loads(line)
@@ -132,7 +136,13 @@ class EventReader:
         """Return the events written since the last call, in order of time."""
         events: list[TaskEvent] = []
         for path in sorted(self._folder.glob("*.jsonl")):
-            entries = list(read_lines(path))
-            events += [TaskEvent(**entry) for entry in entries[self._seen.get(path, 0) :]]
-            self._seen[path] = len(entries)
+            seen = self._seen.get(path, 0)
+            if path.stat().st_size == seen:
+                continue
+            with path.open("rb") as file:
+                file.seek(seen)
+                content = file.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            self._seen[path] = seen + len(whole)
+            events += [TaskEvent(**entry) for entry in _entries(whole)]
         return sorted(events, key=lambda event: event.time)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from exo2micro.execution.events import StageEvent
+from exo2micro.execution.machine import peak_memory_bytes
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.base import Diagnostic
 from exo2micro.raster.lock import FolderLock
@@ -31,7 +32,7 @@ def close_run(
     lock: FolderLock,
     tell: Callable[[StageEvent], None],
 ) -> dict[str, Any]:
-    """Write the report of a pair that ran to its end, and return where it is or what failed.
+    """Write the report of a pair that ran to its end; return where it is and what the run took.
 
     Parameters
     ----------
@@ -48,6 +49,21 @@ def close_run(
     tell : callable
         Told when the report is written; nothing is told of one that still holds.
     """
+    report = _reported(runner, own, result, raw_dir, lock, tell)
+    if not any(stage["action"] == "run" for stage in result["stages"]):
+        return report
+    return report | {"peak_memory_bytes": max(result["peak_memory_bytes"], peak_memory_bytes())}
+
+
+def _reported(
+    runner: StageRunner,
+    own: Sequence[Diagnostic],
+    result: Mapping[str, Any],
+    raw_dir: Path,
+    lock: FolderLock,
+    tell: Callable[[StageEvent], None],
+) -> dict[str, Any]:
+    """Write the report and return where it is, or what failed."""
     if any(runner.main_record(number) is None for number in _REPORTED):
         return {"report": None, "report_error": ""}
     try:

@@ -290,7 +290,11 @@ class StageRunner:
     def _write_one(
         self, record: Record, product: Product, formats: Sequence[str], started: float
     ) -> Record:
-        return self.store.write(record, product, formats, threads=self.threads, started=started)
+        def measure() -> dict[str, float]:
+            seconds = time.perf_counter() - started
+            return {"seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
+
+        return self.store.write(record, product, formats, threads=self.threads, measure=measure)
 
     def describe(
         self,
@@ -324,7 +328,6 @@ class StageRunner:
             messages=output.messages,
             software=software_versions(),
             written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            peak_memory_bytes=peak_memory_bytes(),
         )
 
     def _described_params(self, stage: int) -> dict[str, dict[str, object]]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -122,13 +121,13 @@ class CheckpointStore:
         formats: Sequence[str],
         *,
         threads: int,
-        started: float | None = None,
+        measure: Callable[[], Mapping[str, Any]] = dict,
     ) -> Record:
         """Write a checkpoint's files and its record, and return the complete record.
 
         The record comes first: a file that does not match its record is made anew by the next run,
-        while a file without a record would belong to nobody. `started` is the reading of
-        `time.perf_counter` when work on the checkpoint began.
+        while a file without a record would belong to nobody. `measure` is called when the images
+        are written, and returns fields of the record that are known only then.
 
         Raises
         ------
@@ -146,7 +145,7 @@ class CheckpointStore:
                 record,
                 files=stamps,
                 metrics={**record.metrics, **metrics},
-                seconds=time.perf_counter() - started if started is not None else 0.0,
+                **measure(),
             )
             complete.write(self.paths.record(record.base, record.suffix))
             for kind, target in targets.items():
