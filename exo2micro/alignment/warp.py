@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from exo2micro._typing import FloatImage, Mask
+from exo2micro.alignment.noise_factor import noise_factor
 from exo2micro.alignment.transform import Transform
 from exo2micro.raster import Raster
 
@@ -113,7 +114,14 @@ class WarpedRaster(Raster):
 
     def read_validity(self, rows: slice, cols: slice) -> Mask:
         """Return where the window is valid, without resampling anything."""
-        valid = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        if self._wholly_inside(rows.start, cols.start, *shape):
+            return np.ones(shape, np.bool_)
+        if shape[1] > 2 * BLOCK:
+            middle = (cols.start + cols.stop) // 2
+            halves = slice(cols.start, middle), slice(middle, cols.stop)
+            return np.concatenate([self.read_validity(rows, half) for half in halves], axis=1)
+        valid = np.zeros(shape, np.bool_)
         for top, left, height, width in self._blocks(rows, cols):
             into_y, from_y = _overlap(rows, top, height)
             into_x, from_x = _overlap(cols, left, width)
@@ -142,17 +150,7 @@ class WarpedRaster(Raster):
             Without a filter 0.57 (half way between pixels along both axes) to 1 (on a pixel).
         """
         step = 1.0 if len(lags) == 1 else self._step_px()
-        factor = np.ones((rows.stop - rows.start, cols.stop - cols.start), np.float32)
-        for top in range(rows.start, rows.stop, BLOCK):
-            for left in range(cols.start, cols.stop, BLOCK):
-                height, width = min(BLOCK, rows.stop - top), min(BLOCK, cols.stop - left)
-                part = factor[
-                    top - rows.start : top - rows.start + height,
-                    left - cols.start : left - cols.start + width,
-                ]
-                for place in self._coordinates(top, left, height, width):
-                    part *= _phase_factor((place - np.floor(place)).astype(np.float32), lags, step)
-        return factor
+        return noise_factor(self._coordinates, rows, cols, _phase_polynomial(lags, step))
 
     def _step_px(self) -> float:
         """Return how many pixels of the source a pixel in the middle is wide."""
@@ -219,12 +217,12 @@ class WarpedRaster(Raster):
         return _sample(coefficients, x - (cols.start - 1), y - (rows.start - 1))
 
     def _coordinates(
-        self, top: int, left: int, height: int, width: int
+        self, top: int, left: int, height: int, width: int, step: int = 1
     ) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
-        """Return the source's x and y of every pixel of a block."""
+        """Return the source's x and y of every pixel of a block, or of every `step`-th one."""
         (a, b, c), (d, e, f), (g, h, _) = self.transform.matrix
-        col = np.arange(width, dtype=np.float64) + float(left + self.offset[1])
-        row = (np.arange(height, dtype=np.float64) + float(top + self.offset[0]))[:, None]
+        col = step * np.arange(width, dtype=np.float64) + float(left + self.offset[1])
+        row = (step * np.arange(height, dtype=np.float64) + float(top + self.offset[0]))[:, None]
         if self.transform.field is not None:
             dx, dy = self.transform.field.grid(col, row[:, 0])
             col, row = col + dx, row + dy
@@ -297,15 +295,6 @@ def _phase_polynomial(lags: tuple[float, ...], step: float) -> tuple[float, ...]
     )
     powers = np.vander(phase * (1 - phase), increasing=True)
     return tuple(float(c) for c in np.linalg.solve(powers, values))
-
-
-def _phase_factor(phase: FloatImage, lags: tuple[float, ...], step: float) -> FloatImage:
-    """Return the noise factor along one axis fast, by its exact polynomial."""
-    at_pixels, first, second, third = (np.float32(c) for c in _phase_polynomial(lags, step))
-    u = phase * (1 - phase)
-    factor: FloatImage = ((third * u + second) * u + first) * u
-    factor += at_pixels
-    return factor
 
 
 def _weights(

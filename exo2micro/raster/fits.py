@@ -20,15 +20,17 @@ from exo2micro.raster.fits_checksum import (
     NO_CHECKSUM,
     NO_DATASUM,
     add_words,
-    sum_words,
+    sum_rows,
     with_checksums,
 )
 from exo2micro.raster.fits_table import TableSpec, encode_table
 from exo2micro.raster.fits_tiles import CompressedPlane, PlaneSpec
 from exo2micro.raster.mapping import release_pages
 from exo2micro.raster.stream import Band, pixels_of
+from exo2micro.raster.windows import row_bands
 
 BLOCK = 2880
+_ROWS_AT_ONCE = 32
 
 # BITPIX that holds each pixel type exactly and keeps zero as zero bytes, so that holes stay holes.
 _BITPIX = {"u1": 8, "u2": 32, "f4": -32, "f8": -64, "u4": -64}
@@ -107,14 +109,16 @@ class FitsWriter:
             plane.add(band.rows, band.cols, band.planes.get(name))
 
     def _write_primary(self, band: Band) -> None:
-        nx = self._shape[1]
-        data = np.ascontiguousarray(pixels_of(band.planes["data"]).astype(self._stored))
-        size = data.itemsize
-        for index, row in enumerate(data):
-            position = ((band.rows.start + index) * nx + band.cols.start) * size
-            self._sum = add_words(self._sum, sum_words(row.tobytes(), position % 4))
-            self._file.seek(self._data_start + position)
-            self._file.write(row.data)
+        pixels, nx = pixels_of(band.planes["data"]), self._shape[1]
+        step = nx * self._stored.itemsize
+        for rows in row_bands(len(pixels), _ROWS_AT_ONCE):
+            data = np.ascontiguousarray(pixels[rows], self._stored)
+            first = band.rows.start + rows.start
+            start = first * step + band.cols.start * data.itemsize
+            self._sum = add_words(self._sum, sum_rows(data, start, step))
+            for index, row in enumerate(data):
+                self._file.seek(self._data_start + start + index * step)
+                self._file.write(row.data)
 
     def _finish(self) -> None:
         ny, nx = self._shape

@@ -3,6 +3,8 @@
 import numpy as np
 from astropy.io import fits
 
+from exo2micro._typing import Image
+
 NO_CHECKSUM = "0" * 16
 NO_DATASUM = "0" * 10
 
@@ -14,6 +16,24 @@ def sum_words(data: bytes, lead: int = 0) -> int:
     padded = bytes(lead) + data if lead else data
     padded += bytes(-len(padded) % 4)
     total = int(np.frombuffer(padded, ">u4").sum(dtype=np.uint64))
+    return _fold(total)
+
+
+def sum_rows(rows: Image, start: int, step: int) -> int:
+    """Return the sum of rows of an image, of which the first starts at byte `start` of the data.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        C-contiguous, in the byte order of the file.
+    start, step : int
+        Byte at which the first row starts, and bytes from one to the next.
+    """
+    if rows.itemsize % 4 == 0:
+        return _fold(int(rows.view(">u4").sum(dtype=np.uint64)))
+    total = 0
+    for index, row in enumerate(rows):
+        total += sum_words(row.tobytes(), (start + index * step) % 4)
     return _fold(total)
 
 

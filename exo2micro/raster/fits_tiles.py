@@ -6,6 +6,8 @@ exactly with algorithm GZIP_1, measurements as multiples of a step that each til
 algorithm RICE_1.
 """
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +15,10 @@ from typing import Any, BinaryIO
 import imagecodecs
 import numpy as np
 from astropy.io import fits
+from isal import isal_zlib
 from numpy.typing import NDArray
 
-from exo2micro._typing import FloatImage
+from exo2micro._typing import FloatImage, Image
 from exo2micro.raster.fits_checksum import (
     NO_CHECKSUM,
     NO_DATASUM,
@@ -26,7 +29,8 @@ from exo2micro.raster.fits_checksum import (
 from exo2micro.raster.stream import TILE, EncodedTile, Plane
 
 _BITPIX = {"u1": 8, "i2": 16, "i4": 32, "f4": -32}
-_GZIP_LEVEL = 1
+_GZIP_LEVEL = 2
+_GZIP_WRAPPER = 31  # zlib's "wbits" for the format of gzip, without a time
 _RICE_BLOCK = 32
 _COPY_BLOCK = 1 << 22
 _BLOCK = 2880
@@ -71,7 +75,8 @@ def encode_quantised(tile: FloatImage, step: float) -> EncodedTile:
     step : float
         A power of two keeps the values exact in float32.
     """
-    codes = np.rint(tile * np.float32(1 / step)).astype(np.int32)
+    scaled = tile * np.float32(1 / step)
+    codes = np.rint(scaled, out=scaled).astype(np.int32)
     return EncodedTile(bytes(imagecodecs.rcomp_encode(codes, nblock=_RICE_BLOCK)), step)
 
 
@@ -96,61 +101,66 @@ class CompressedPlane:
         self._stored = spec.dtype.newbyteorder(">")
         self._sizes: list[int] = []
         self._steps: list[float] = []
-        self._empty: dict[tuple[int, int], EncodedTile] = {}
+        self._alike: dict[tuple[tuple[int, int], int], EncodedTile] = {}
+        self._heap = self._sum = 0
 
     def add(self, rows: slice, cols: slice, data: Plane | None) -> None:
-        """Add one band; `data` covers `cols`, elsewhere the plane is background."""
+        """Add one band; `data` covers `cols`, whole tiles, elsewhere the plane is background."""
         height = rows.stop - rows.start
-        given = data if isinstance(data, tuple) else ()
         first = cols.start // TILE
-        full = None if data is None or given else self._full(height, cols, data)
+        given = () if data is None else self._tiles(data)
         for index, start in enumerate(range(0, self._shape[1], TILE)):
-            width = min(TILE, self._shape[1] - start)
-            if full is not None:
-                tile = self._encode(full[:, start : start + width])
-            elif first <= index < first + len(given):
-                tile = given[index - first]
+            if first <= index < first + len(given):
+                self._append(given[index - first])
             else:
-                tile = self._background(height, width)
-            self._sizes.append(len(tile.content))
-            self._steps.append(tile.step)
-            self._file.write(tile.content)
+                width = min(TILE, self._shape[1] - start)
+                self._append(self._uniform((height, width), self._spec.background))
 
-    def _full(self, height: int, cols: slice, data: Plane) -> NDArray[Any]:
-        full = np.full((height, self._shape[1]), self._spec.background, self._stored)
-        full[:, cols] = data
-        return full
+    def _tiles(self, data: Plane) -> Sequence[EncodedTile]:
+        """Return the encoded tiles of a band from left to right."""
+        if isinstance(data, tuple):
+            return data
+        starts = range(0, data.shape[1], TILE)
+        return [self._encode(data[:, start : start + TILE]) for start in starts]
 
-    def _encode(self, tile: NDArray[Any]) -> EncodedTile:
+    def _encode(self, tile: Image) -> EncodedTile:
+        value = tile.flat[0]
+        if (tile == value).all():
+            return self._uniform((tile.shape[0], tile.shape[1]), int(value))
+        return self._compress(tile)
+
+    def _uniform(self, size: tuple[int, int], value: int) -> EncodedTile:
+        """Return a tile of one value; all of one size are the same."""
+        key = (size, value)
+        if key not in self._alike:
+            self._alike[key] = self._compress(np.full(size, value))
+        return self._alike[key]
+
+    def _compress(self, tile: Image) -> EncodedTile:
         if self._spec.is_quantised:
             return encode_quantised(tile.astype(np.float32), 1.0)
-        exact = np.ascontiguousarray(tile).tobytes()
-        return EncodedTile(bytes(imagecodecs.gzip_encode(exact, _GZIP_LEVEL)), 1.0)
+        exact = np.ascontiguousarray(tile, self._stored)
+        return EncodedTile(bytes(isal_zlib.compress(exact, _GZIP_LEVEL, _GZIP_WRAPPER)), 1.0)
 
-    def _background(self, height: int, width: int) -> EncodedTile:
-        """Return a tile of background; all of one size are the same."""
-        size = (height, width)
-        if size not in self._empty:
-            self._empty[size] = self._encode(np.full(size, self._spec.background, self._stored))
-        return self._empty[size]
+    def _append(self, tile: EncodedTile) -> None:
+        """Spool one tile; the table before the tiles has whole words, so that sums can go on."""
+        self._sum = add_words(self._sum, sum_words(tile.content, self._heap % 4))
+        self._heap += len(tile.content)
+        self._sizes.append(len(tile.content))
+        self._steps.append(tile.step)
+        self._file.write(tile.content)
 
     def append_to(self, file: BinaryIO) -> None:
         """Write the extension at the file's position."""
         sizes = np.array(self._sizes, np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         table = self._table(sizes, starts)
-        header = self._header(len(sizes), len(table), int(sizes.sum()))
-        self._file.seek(0)
-        total, position = sum_words(table), len(table)
-        for block in iter(lambda: self._file.read(_COPY_BLOCK), b""):
-            total = add_words(total, sum_words(block, position % 4))
-            position += len(block)
-        file.write(with_checksums(header, total))
+        header = self._header(len(sizes), len(table), self._heap)
+        file.write(with_checksums(header, add_words(sum_words(table), self._sum)))
         file.write(table)
         self._file.seek(0)
-        for block in iter(lambda: self._file.read(_COPY_BLOCK), b""):
-            file.write(block)
-        file.write(bytes(-position % _BLOCK))
+        shutil.copyfileobj(self._file, file, _COPY_BLOCK)
+        file.write(bytes(-(len(table) + self._heap) % _BLOCK))
 
     def _table(self, sizes: NDArray[np.int64], starts: NDArray[np.int64]) -> bytes:
         """Return the rows of the table: where each tile lies, and its step and zero.

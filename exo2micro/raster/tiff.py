@@ -13,23 +13,11 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from exo2micro._typing import Image
 from exo2micro._version import __version__
-from exo2micro.raster.stream import OVERVIEW_STEP, TILE, Band, encode_tile
-from exo2micro.raster.windows import block_mean
+from exo2micro.raster.stream import OVERVIEW_STEP, TILE, Band, Predictor, encode_tile
+from exo2micro.raster.tiff_overviews import Overviews
 
 _BIGTIFF_ABOVE = 3_800_000_000  # classic TIFF offsets end at 2**32; leave room for the tags
-_SMALLEST_OVERVIEW = 256
-
-
-def overview_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return the shapes of the overviews of an image, largest first."""
-    shapes = []
-    ny, nx = shape
-    while max(ny, nx) > _SMALLEST_OVERVIEW:
-        ny, nx = -(-ny // OVERVIEW_STEP), -(-nx // OVERVIEW_STEP)
-        shapes.append((ny, nx))
-    return shapes
 
 
 def write_tiff(
@@ -40,6 +28,7 @@ def write_tiff(
     *,
     description: str,
     pixel_size_um: tuple[float, float] | None = None,
+    is_rounded: bool = False,
 ) -> None:
     """Write one image from its bands.
 
@@ -57,13 +46,15 @@ def write_tiff(
         ImageDescription; ASCII.
     pixel_size_um : tuple of float, optional
         Pixel size ``(x, y)`` in um.
+    is_rounded : bool
+        As it was given to `stream_bands`.
     """
-    overviews = overview_shapes(shape)
-    first = np.zeros(overviews[0], dtype) if overviews else None
+    predictor = Predictor.of(dtype, is_rounded=is_rounded)
     options: dict[str, Any] = {
         "dtype": dtype,
         "tile": (TILE, TILE),
         "compression": "adobe_deflate",
+        "predictor": int(predictor),
         "photometric": "minisblack",
         "metadata": None,
         "maxworkers": 1,
@@ -75,32 +66,28 @@ def write_tiff(
             "resolutionunit": "CENTIMETER",
         }
     big = shape[0] * shape[1] * dtype.itemsize > _BIGTIFF_ABOVE
-    with tifffile.TiffWriter(path, bigtiff=big) as writer:
+    overviews = Overviews(path.with_name(f"{path.name}.overview"), shape, dtype, predictor)
+    with overviews, tifffile.TiffWriter(path, bigtiff=big) as writer:
         writer.write(
-            _tiles_of(bands, first),
+            _tiles_of(bands, overviews),
             shape=shape,
             description=description,
-            subifds=len(overviews),
+            subifds=len(overviews.shapes),
             **options,
         )
-        level = first
-        for number, overview_shape in enumerate(overviews):
-            if number and level is not None:
-                level = _reduced(level)
-            if level is not None:
-                reduced_options = {k: v for k, v in options.items() if k != "software"}
-                writer.write(
-                    _tiles_in(level),
-                    shape=overview_shape,
-                    subfiletype=tifffile.FILETYPE.REDUCEDIMAGE,
-                    **_coarser(reduced_options, OVERVIEW_STEP ** (number + 1)),
-                )
-    _share_empty_tiles(path, dtype)
+        for number, (overview_shape, tiles) in enumerate(overviews.levels()):
+            reduced_options = {k: v for k, v in options.items() if k != "software"}
+            writer.write(
+                tiles,
+                shape=overview_shape,
+                subfiletype=tifffile.FILETYPE.REDUCEDIMAGE,
+                **_coarser(reduced_options, OVERVIEW_STEP ** (number + 1)),
+            )
+    _share_empty_tiles(path, encode_tile(np.zeros((TILE, TILE), dtype), predictor))
 
 
-def _share_empty_tiles(path: Path, dtype: np.dtype[Any]) -> None:
+def _share_empty_tiles(path: Path, empty: bytes) -> None:
     """Point all tiles that were written without bytes to one encoded empty tile."""
-    empty = encode_tile(np.zeros((TILE, TILE), dtype))
     with path.open("ab") as file:
         offset = file.tell()
         file.write(empty)
@@ -115,28 +102,11 @@ def _share_empty_tiles(path: Path, dtype: np.dtype[Any]) -> None:
                 )
 
 
-def _tiles_of(bands: Iterator[Band], overview: Image | None) -> Iterator[bytes]:
-    """Yield the tiles of all bands and fill the first overview on the way."""
+def _tiles_of(bands: Iterator[Band], overviews: Overviews) -> Iterator[bytes]:
+    """Yield the tiles of all bands and gather the overviews on the way."""
     for band in bands:
-        if overview is not None and band.reduced is not None:
-            row, col = band.rows.start // OVERVIEW_STEP, band.cols.start // OVERVIEW_STEP
-            height, width = band.reduced.shape
-            overview[row : row + height, col : col + width] = band.reduced
+        overviews.add(band)
         yield from band.tiles
-
-
-def _tiles_in(image: Image) -> Iterator[bytes]:
-    for row in range(0, image.shape[0], TILE):
-        for col in range(0, image.shape[1], TILE):
-            tile = image[row : row + TILE, col : col + TILE]
-            yield encode_tile(tile) if tile.any() else b""
-
-
-def _reduced(image: Image) -> Image:
-    mean = block_mean(image, OVERVIEW_STEP)
-    return (
-        mean.astype(image.dtype) if image.dtype.kind == "f" else np.rint(mean).astype(image.dtype)
-    )
 
 
 def _coarser(options: dict[str, Any], factor: int) -> dict[str, Any]:

@@ -39,10 +39,12 @@ def aligned_product(
     grid = _canvas_grid(inputs.facts)
     warped: Raster = WarpedRaster(pre, transform, tuple(inputs.facts["post_shape"]), grid=grid)
     cards = certificate_cards(certificate)
-    if pre.dtype.kind in "ui":
+    is_rounded = pre.dtype.kind in "ui"
+    if is_rounded:
         warped = QuantisedRaster(warped)
         cards["QUANTUM"] = (QUANTUM, "step of the pixel values in counts")
-    return Product("pre", RasterSource(_on_canvas(warped, inputs.facts)), cards=cards)
+    source = RasterSource(_on_canvas(warped, inputs.facts))
+    return Product("pre", source, cards=cards, is_rounded=is_rounded)
 
 
 def preview_product(inputs: StageInputs, transform: Transform, name: str = "pre") -> Product:

@@ -74,5 +74,8 @@ class LowConfidence:
     def __call__(self, rows: slice, cols: slice) -> Mask:
         """Return the mask in a window."""
         y, x = (np.arange(part.start, part.stop) // CELL_PX for part in (rows, cols))
-        mask: Mask = self._cells[np.ix_(y, x)]
+        cells = self._cells[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
+        if not cells.any():
+            return np.zeros((len(y), len(x)), np.bool_)
+        mask: Mask = cells[:, x - x[0]][y - y[0]]
         return mask

@@ -222,15 +222,17 @@ class DifferenceRaster(Raster):
         saturated = saturated_mask(loaded.post[part], loaded.pre[part], self._levels, known)
         if saturated is not None:
             margin = self.quality.saturation_margin_px
-            flags[dilate(saturated, margin)[inner]] |= np.uint8(DQ.SATURATED)
-            flags[debris_mask(saturated)[inner]] |= np.uint8(DQ.DEBRIS)
+            _set(flags, dilate(saturated, margin)[inner], DQ.SATURATED)
+            debris = debris_mask(saturated)
+            if debris is not None:
+                _set(flags, debris[inner], DQ.DEBRIS)
         for mask, bit in (
             (self.quality.debris, DQ.DEBRIS),
             (self.quality.low_confidence, DQ.LOW_CONFIDENCE),
         ):
             found = read_mask(mask, *window)
-            if found is not None:
-                flags[found] |= np.uint8(bit)
+            if found is not None and found.any():
+                _set(flags, found, bit)
         if has_data is not None:
             flags[~has_data] = np.uint8(DQ.NO_OVERLAP)
         return flags
@@ -289,11 +291,10 @@ def saturated_mask(
     """Return where post or pre reaches its saturation level; None if that is nowhere."""
     result: Mask | None = None
     for image, level in zip((post, pre), levels, strict=True):
-        if level is None:
+        if level is None or not image.size or image.max() < level:
             continue
         reached = np.asarray(image >= level)
-        if reached.any():
-            result = reached if result is None else result | reached
+        result = reached if result is None else result | reached
     if result is not None and has_data is not None:
         result = result & has_data
     return result
@@ -308,17 +309,19 @@ def dilate(mask: Mask, radius: int) -> Mask:
     return grown.view(np.bool_)
 
 
-def debris_mask(saturated: Mask) -> Mask:
-    """Return what saturates over a larger area than a microbe has, with its halo.
+def debris_mask(saturated: Mask) -> Mask | None:
+    """Return what saturates over a larger area than a microbe has, with its halo; None: nothing.
 
     A saturated pixel counts as debris where at least `DEBRIS_PIXELS` in the box of side
     `DEBRIS_BOX_PX` about it are saturated.
     """
+    if np.count_nonzero(saturated) < DEBRIS_PIXELS:
+        return None
     box = (DEBRIS_BOX_PX, DEBRIS_BOX_PX)
     near = cv2.boxFilter(saturated.view(np.uint8), cv2.CV_32S, box, normalize=False)
     core: Mask = saturated & (near >= DEBRIS_PIXELS)
     if not core.any():
-        return core
+        return None
     size = 2 * DEBRIS_HALO_PX + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     grown: Image = cv2.dilate(core.view(np.uint8), kernel)
@@ -331,6 +334,10 @@ def read_mask(mask: WindowMask, rows: slice, cols: slice) -> Mask | None:
         return None
     values = mask.read(rows, cols) if isinstance(mask, Raster) else mask(rows, cols)
     return np.asarray(values, dtype=np.bool_)
+
+
+def _set(flags: QualityImage, mask: Mask, bit: DQ) -> None:
+    flags |= mask.view(np.uint8) * np.uint8(bit)
 
 
 def _both(first: Mask | None, second: Mask | None) -> Mask | None:

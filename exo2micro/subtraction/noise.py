@@ -18,6 +18,9 @@ prediction then does not follow the noise of a single pixel of pre, which would 
 HALO_PX: Final = 3
 """Pixels around a window that smoothing and slopes reach, also where data are missing."""
 
+STRIP_ROWS: Final = 64
+"""Rows that are worked on at a time: their arrays stay in the processor's caches."""
+
 SLOPE_NOISE: Final = 1.0 / 6.0
 """Variance of a slope by the Prewitt operator over that of a pixel, for white noise."""
 
@@ -62,13 +65,6 @@ class CameraNoise:
         least = max(self.read_noise, 0.5 * np.sqrt(self.floor_error), 1e-12)
         return float(self.floor_error / (2.0 * least))
 
-    def variance(self, counts: FloatImage) -> FloatImage:
-        """Return the variance at expected counts, pedestal included, counts^2."""
-        line = counts * np.float32(self.gain)
-        line += np.float32(self.floor)
-        np.maximum(line, np.float32(self.least), out=line)
-        return line
-
 
 @dataclass(frozen=True)
 class DifferenceNoise:
@@ -104,8 +100,8 @@ class DifferenceNoise:
     def error(
         self,
         background: FloatImage,
-        scale: float | FloatImage,
-        offset: float | FloatImage,
+        scale: float,
+        offset: float,
         resampling: FloatImage | float = 1.0,
         has_data: Mask | None = None,
     ) -> FloatImage:
@@ -115,7 +111,7 @@ class DifferenceNoise:
         ----------
         background : numpy.ndarray of float32
             ``scale * pre + offset``: the counts expected in post.
-        scale, offset : float or numpy.ndarray
+        scale, offset : float
             What `background` was made with.
         resampling : numpy.ndarray or float
             Factor by which the interpolation changed the variance of pre.
@@ -127,47 +123,104 @@ class DifferenceNoise:
         numpy.ndarray of float32
             Counts; pixels within `HALO_PX` of the window's edge see mirrored pixels.
         """
-        smooth, slope = _smooth_and_slope(background, has_data)
-        light = (smooth - offset) / scale
-        pre = self.pre.variance(light)
-        pre *= scale * scale
-        slope_noise = SLOPE_NOISE * 2.0 * self.registration_px**2
-        pre *= np.maximum(resampling - np.float32(slope_noise), np.float32(0))
-        variance = self.post.variance(smooth)
-        variance *= np.float32(self.post_factor)
-        variance += pre
-        slope *= np.float32(self.registration_px**2)
-        variance += slope
-        if self.sharpness_px2:
-            # A Gaussian too wide by so much adds half of it times the Laplacian.
-            ring = cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT_101)
-            ring *= np.float32(0.5 * self.sharpness_px2)
-            variance += np.square(ring, out=ring)
-        smooth -= np.float32(self.post.pedestal)
-        smooth *= np.float32(self.scale_error)
-        variance += np.square(smooth, out=smooth)
-        variance += np.float32(self.offset_error**2)
+        padded = _mirrored(_filled(background, has_data))
+        variance = np.empty(background.shape, np.float32)
+        law = _Law.of(self, scale, offset)
+        step = len(background) if self.sharpness_px2 else STRIP_ROWS
+        for top in range(0, len(background), step):
+            part = slice(top, min(top + step, len(background)))
+            factor = resampling if np.ndim(resampling) == 0 else np.asarray(resampling)[part]
+            law.variance(padded[part.start : part.stop + 2], factor, variance[part])
         error: FloatImage = np.sqrt(variance, out=variance)
-        error *= np.float32(self.factor)
         return error
 
 
-def _smooth_and_slope(image: FloatImage, has_data: Mask | None) -> tuple[FloatImage, FloatImage]:
-    """Return the average over 3 x 3 px and the squared gradient (Prewitt), over known pixels."""
-    if has_data is not None and not has_data.all():
-        weight = _box(_mirrored(has_data.astype(np.float32)))
-        known = np.where(has_data, image, np.float32(0))
-        near = _box(_mirrored(known)) / np.maximum(weight, np.float32(1))
-        image = np.where(has_data, image, near)
-    padded = _mirrored(image)
+@dataclass(frozen=True)
+class _Law:
+    """The variance of a difference as a function of its smoothed background.
+
+    Every pair holds what multiplies the background and what is added.
+    """
+
+    post: tuple[float, float]
+    least_post: float
+    pre: tuple[float, float]
+    least_pre: float
+    slope_noise: float
+    registration: float
+    sharpness: float
+    scale_error: tuple[float, float]
+
+    @classmethod
+    def of(cls, noise: DifferenceNoise, scale: float, offset: float) -> "_Law":
+        """Return the law of a noise model; scale and offset made the background."""
+        post, pre, square = noise.post, noise.pre, noise.factor**2
+        of_post, of_pre = square * noise.post_factor, square * scale**2
+        rest = square * noise.offset_error**2
+        return cls(
+            (of_post * post.gain, of_post * post.floor + rest),
+            of_post * post.least + rest,
+            (of_pre * pre.gain / scale, of_pre * (pre.floor - pre.gain * offset / scale)),
+            of_pre * pre.least,
+            SLOPE_NOISE * 2.0 * noise.registration_px**2,
+            square * noise.registration_px**2,
+            noise.factor * 0.5 * noise.sharpness_px2,
+            (
+                noise.factor * noise.scale_error,
+                -noise.factor * noise.scale_error * post.pedestal,
+            ),
+        )
+
+    def variance(self, padded: FloatImage, resampling: FloatImage | float, out: FloatImage) -> None:
+        """Write the variance into `out`; `padded` is the background, one pixel wider all around."""
+        smooth, slope = _smooth_and_slope(padded)
+        np.subtract(resampling, np.float32(self.slope_noise), out=out)
+        np.maximum(out, np.float32(0), out=out)
+        term = _line(smooth, self.pre)
+        out *= np.maximum(term, np.float32(self.least_pre), out=term)
+        term = _line(smooth, self.post, out=term)
+        out += np.maximum(term, np.float32(self.least_post), out=term)
+        slope *= np.float32(self.registration)
+        out += slope
+        if self.sharpness:
+            # A Gaussian too wide by so much adds half of it times the Laplacian.
+            ring = cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT_101)
+            ring *= np.float32(self.sharpness)
+            out += np.square(ring, out=ring)
+        term = _line(smooth, self.scale_error, out=term)
+        out += np.square(term, out=term)
+
+
+def _line(
+    values: FloatImage, line: tuple[float, float], out: FloatImage | None = None
+) -> FloatImage:
+    result: FloatImage = np.multiply(values, np.float32(line[0]), out=out)
+    result += np.float32(line[1])
+    return result
+
+
+def _filled(image: FloatImage, has_data: Mask | None) -> FloatImage:
+    """Return the image with the average of known neighbours where it is not known."""
+    if has_data is None:
+        return image
+    weight = _box(_mirrored(has_data.astype(np.float32)))
+    known = np.where(has_data, image, np.float32(0))
+    near = _box(_mirrored(known)) / np.maximum(weight, np.float32(1))
+    return np.where(has_data, image, near)
+
+
+def _smooth_and_slope(padded: FloatImage) -> tuple[FloatImage, FloatImage]:
+    """Return the average over 3 x 3 px and the squared gradient (Prewitt) inside the margin."""
     tall = padded[:-2] + padded[1:-1]
     tall += padded[2:]
     wide = padded[:, :-2] + padded[:, 1:-1]
     wide += padded[:, 2:]
-    slope: FloatImage = np.square(tall[:, 2:] - tall[:, :-2])
-    slope += np.square(wide[2:] - wide[:-2])
+    slope: FloatImage = tall[:, 2:] - tall[:, :-2]
+    np.square(slope, out=slope)
+    steep = wide[2:] - wide[:-2]
+    slope += np.square(steep, out=steep)
     slope *= np.float32(1 / 36)
-    smooth: FloatImage = tall[:, :-2] + tall[:, 1:-1]
+    smooth: FloatImage = np.add(tall[:, :-2], tall[:, 1:-1], out=steep)
     smooth += tall[:, 2:]
     smooth *= np.float32(1 / SMOOTHING_PX**2)
     return smooth, slope
@@ -175,7 +228,9 @@ def _smooth_and_slope(image: FloatImage, has_data: Mask | None) -> tuple[FloatIm
 
 def _mirrored(image: FloatImage) -> FloatImage:
     """Return the image with one more pixel on each side."""
-    return np.pad(image, 1, mode="reflect" if min(image.shape) > 1 else "edge")
+    border = cv2.BORDER_REFLECT_101 if min(image.shape) > 1 else cv2.BORDER_REPLICATE
+    padded: FloatImage = cv2.copyMakeBorder(image, 1, 1, 1, 1, border)
+    return padded
 
 
 def _box(padded: FloatImage) -> FloatImage:

@@ -44,6 +44,9 @@ DEPARTURE: Final = 0.1
 PART: Final = 1 << 18
 """Pixels whose products are in memory at once."""
 
+FloatVector = NDArray[np.float32]
+"""Millions of single pixels: what is added up from them is added in float64."""
+
 ONE_SIGMA: Final = 0.6826894921370859
 TRIM_SIGMAS: Final = 3.0
 TRIMMED_VARIANCE: Final = 0.973337
@@ -84,11 +87,11 @@ class NoiseEstimate:
 class _Line:
     """Observations of ``variance * weight_of_it = gain * counts + floor`` of one camera."""
 
-    counts: Vector
-    product: Vector
-    share: Vector
-    weight: Vector
-    cluster: NDArray[np.intp]
+    counts: FloatVector
+    product: FloatVector
+    share: FloatVector
+    weight: FloatVector
+    cluster: NDArray[np.int32]
 
 
 def estimate_noise(
@@ -195,36 +198,44 @@ def _observations(windows: NoiseWindows, difference: DifferenceRaster) -> tuple[
     clean = windows.clean
     scale, offset = difference.scale, difference.offset
     used, products, shares = _products(windows)
-    spread = float(np.mean(np.square(windows.difference[used])))
+    spread = float(np.mean(np.square(windows.difference[used]), dtype=np.float64))
     texture = _texture(windows.background, clean)[used]
-    level = windows.level[used].astype(np.float64)
-    typical = max(spread, 1e-12) * np.maximum(level, 0.1 * np.mean(np.abs(level)) + 1e-9)
-    typical /= max(float(np.mean(np.abs(level))), 1e-9)
-    weight = 1.0 / ((texture + typical) * typical)
+    level = windows.level[used]
+    mean = float(np.mean(np.abs(level), dtype=np.float64))
+    typical = np.maximum(level, np.float32(0.1 * mean + 1e-9))
+    typical *= np.float32(max(spread, 1e-12) / max(mean, 1e-9))
+    texture += typical
+    typical *= texture
+    weight = np.reciprocal(typical, out=typical)
     cluster = clusters(clean.shape)[used]
+    light = (level - np.float32(offset)) / np.float32(scale)
+    share = shares[1] * np.float32(scale**2)
     return (
         _Line(level, products[0], shares[0], weight, cluster),
-        _Line((level - offset) / scale, products[1], shares[1] * scale**2, weight, cluster),
+        _Line(light, products[1], share, weight, cluster),
     )
 
 
-def _products(windows: NoiseWindows) -> tuple[Mask, tuple[Vector, Vector], tuple[Vector, Vector]]:
+def _products(
+    windows: NoiseWindows,
+) -> tuple[Mask, tuple[FloatVector, FloatVector], tuple[FloatVector, FloatVector]]:
     """Return usable pixels, products for post and pre, and their parts of the variances."""
     clean = windows.clean
     if windows.post_before is not None and windows.pre_before is not None:
         return _high_pass_products(windows, windows.post_before, windows.pre_before)
-    residual, _ = _without_mean(windows.difference, clean)
-    scaled, count = _without_mean(windows.background, clean)
+    rest, count = _without_mean(windows.difference, clean)
     used = clean & (count >= LEAST_BOX * BOX_PX**2)
-    n = count[used].astype(np.float64)
-    from_post = (residual + scaled)[used].astype(np.float64) * residual[used]
-    from_pre = -(scaled[used].astype(np.float64) * residual[used])
-    return used, (from_post, from_pre), (1.0 - 1.0 / n, windows.resampling[used] - 1.0 / n)
+    inverse = np.reciprocal(count[used])
+    residual = rest[used]
+    scaled = _without_mean(windows.background, clean)[0][used]
+    from_post = (residual + scaled) * residual
+    from_pre = np.negative(np.multiply(scaled, residual, out=scaled), out=scaled)
+    return used, (from_post, from_pre), (1 - inverse, windows.resampling[used] - inverse)
 
 
 def _high_pass_products(
     windows: NoiseWindows, post: FloatImage, pre: FloatImage
-) -> tuple[Mask, tuple[Vector, Vector], tuple[Vector, Vector]]:
+) -> tuple[Mask, tuple[FloatVector, FloatVector], tuple[FloatVector, FloatVector]]:
     """Return the power of either image where optics show nothing and the camera's noise remains.
 
     Where sharpness had to be matched, texture that is left in the difference would pass for noise:
@@ -235,11 +246,11 @@ def _high_pass_products(
     )
     steps = np.array(HIGH_PASS) / np.sqrt(np.sum(np.square(HIGH_PASS)))
     power = [
-        np.square(cv2.sepFilter2D(image, cv2.CV_32F, steps, steps)[whole].astype(np.float64))
-        for image in (post, pre)
+        np.square(cv2.sepFilter2D(image, cv2.CV_32F, steps, steps)[whole]) for image in (post, pre)
     ]
-    factor = np.ones_like(power[0]) if windows.high_pass is None else windows.high_pass[whole]
-    return whole, (power[0], power[1]), (np.ones_like(power[0]), factor.astype(np.float64))
+    ones = np.ones_like(power[0])
+    factor = ones if windows.high_pass is None else windows.high_pass[whole]
+    return whole, (power[0], power[1]), (ones, factor)
 
 
 def _without_mean(image: FloatImage, clean: Mask) -> tuple[FloatImage, FloatImage]:

@@ -1,6 +1,6 @@
 """Windows of a difference in which its noise is measured, and their clean background."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Final
@@ -93,19 +93,6 @@ class Unconvolved:
     high_pass: WindowFactor
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One window."""
-
-    post: FloatImage
-    difference: FloatImage
-    resampling: FloatImage
-    good: Mask
-    post_before: FloatImage | None = None
-    pre_before: FloatImage | None = None
-    high_pass: FloatImage | None = None
-
-
 def window_grid(window: Window) -> list[Window]:
     """Return at most `MAX_WINDOWS` windows spread evenly over a part of the canvas."""
     rows, cols = window
@@ -133,35 +120,39 @@ def read_noise_windows(
     whole = (slice(0, difference.shape[0]), slice(0, difference.shape[1]))
     windows = window_grid(difference.quality.post_window or whole)
     read = partial(_read, difference, unconvolved)
-    parts = [part for part in map_ordered(read, windows, threads) if part]
-    if not parts:
+    number = 3 if unconvolved is None else 6
+    stacks = [np.empty((len(windows), WINDOW_PX, WINDOW_PX), np.float32) for _ in range(number)]
+    masks: list[Mask] = []
+    for found in map_ordered(read, windows, threads):
+        if found is not None:
+            for stack, image in zip(stacks, found[0], strict=True):
+                stack[len(masks)] = image
+            masks.append(found[1])
+    if not masks:
         return None
-    post, values, resampling = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("post", "difference", "resampling")
+    post, values, resampling, *before = (
+        stack[: len(masks)].reshape(-1, WINDOW_PX) for stack in stacks
     )
-    good = np.concatenate([part.good for part in parts])
+    good = np.concatenate(masks)
     background: FloatImage = post - values
-    level = np.concatenate([_smoothed(part.post - part.difference, part.good) for part in parts])
+    level = np.concatenate(
+        [
+            _smoothed(part, mask)
+            for part, mask in zip(background.reshape(-1, WINDOW_PX, WINDOW_PX), masks, strict=True)
+        ]
+    )
     is_whole = difference.post.dtype.kind in "ui"
     clipped = _clipped(post, background, difference.offset, level, good) if is_whole else ~good
     usable = good & ~clipped
     clean = _clean(values, level, usable)
     fraction = float((good & clipped).sum() / good.sum())
-    found = NoiseWindows(values, background, resampling, level, clean, fraction)
-    if unconvolved is None:
-        return found
-    post, pre, high_pass = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("post_before", "pre_before", "high_pass")
-    )
-    return replace(found, post_before=post, pre_before=pre, high_pass=high_pass)
+    return NoiseWindows(values, background, resampling, level, clean, fraction, *before)
 
 
 def _read(
     difference: DifferenceRaster, unconvolved: Unconvolved | None, window: Window
-) -> _Part | None:
-    """Read one window into arrays of full size; None if no pixel of it is good."""
+) -> tuple[FloatImage, Mask] | None:
+    """Read the images of one window, ones beyond its edge, and what is good; None: nothing is."""
     values, flags = difference.read_with_quality(*window)
     rows, cols = (slice(0, n) for n in values.shape)
     good = np.zeros((WINDOW_PX, WINDOW_PX), np.bool_)
@@ -181,7 +172,7 @@ def _read(
     full = np.ones((len(images), WINDOW_PX, WINDOW_PX), np.float32)
     for image, target in zip(images, full, strict=True):
         target[rows, cols] = np.where(np.isfinite(image), image, 0)
-    return _Part(full[0], full[1], full[2], good, *full[3:])
+    return full, good
 
 
 def _smoothed(background: FloatImage, good: Mask) -> FloatImage:
@@ -239,9 +230,9 @@ def _clean(values: FloatImage, level: FloatImage, usable: Mask) -> Mask:
     return clean
 
 
-def clusters(shape: tuple[int, int]) -> NDArray[np.intp]:
+def clusters(shape: tuple[int, int]) -> NDArray[np.int32]:
     """Return the number of the square that each pixel of the stack lies in."""
-    rows = np.arange(shape[0]) // CLUSTER_PX
-    cols = np.arange(shape[1]) // CLUSTER_PX
-    numbers: NDArray[np.intp] = rows[:, None] * (WINDOW_PX // CLUSTER_PX) + cols
+    rows = np.arange(shape[0], dtype=np.int32) // CLUSTER_PX
+    cols = np.arange(shape[1], dtype=np.int32) // CLUSTER_PX
+    numbers: NDArray[np.int32] = rows[:, None] * (WINDOW_PX // CLUSTER_PX) + cols
     return numbers
