@@ -37,8 +37,7 @@ def draw_stale(
         started = time.perf_counter()
         tell(StageEvent(0, "diagnostics", "start", f"{len(stale)} pictures"))
         with lock.held():
-            view = pair_view(runner)
-            errors = [error for d in stale if (error := gallery.draw(d, view))]
+            errors = gallery.draw(stale, pair_view(runner))
         seconds = time.perf_counter() - started
         tell(StageEvent(0, "diagnostics", "done", "; ".join(errors), seconds))
     return gallery.files()

@@ -5,13 +5,18 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
 from exo2micro.plotting.base import Diagnostic, PairView
-from exo2micro.plotting.figure import save_figure
-from exo2micro.raster.atomic import write_text_atomically
+from exo2micro.plotting.figure import figure_pixels, png_bytes
+from exo2micro.raster.atomic import write_atomically, write_text_atomically
 from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import FileStamp, Record
 
@@ -89,27 +94,46 @@ class Gallery:
             for d in self._diagnostics
         ]
 
-    def draw(self, diagnostic: Diagnostic, view: PairView) -> str:
-        """Draw and save one picture; return the error in words, empty if there was none.
+    def draw(self, diagnostics: Sequence[Diagnostic], view: PairView) -> list[str]:
+        """Draw and save pictures; return the errors in words.
 
-        A picture that cannot be drawn never costs a scientific result.
+        A picture that cannot be drawn never costs a scientific result. While one is compressed and
+        flushed to disk, the next one is drawn.
         """
-        name = str(diagnostic.name)
-        path = self._paths.picture(name, self._suffix)
-        entry: dict[str, Any] = {"drawn_from": self._identity(diagnostic)}
-        try:
-            figure = diagnostic.draw(view)
-            save_figure(figure, path)
-            _release(figure)
-            entry["file"] = asdict(FileStamp.of(path))
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
-            entry["error"] = f"{type(error).__name__}: {error}"
-            path.unlink(missing_ok=True)
-            logger.warning("diagnostic %s could not be drawn: %s", name, entry["error"])
-        self._known[name] = entry
+        errors = []
+        with ThreadPoolExecutor(1) as writer:
+            waiting: list[tuple[Diagnostic, Future[None]]] = []
+            for diagnostic in diagnostics:
+                try:
+                    pixels = _pixels_of(diagnostic.draw(view))
+                except Exception as error:  # noqa: BLE001 - user code may raise anything
+                    errors.append(self._note_error(diagnostic, error))
+                else:
+                    waiting.append((diagnostic, writer.submit(self._save, diagnostic, pixels)))
+            for diagnostic, written in waiting:
+                failure = written.exception()
+                if failure is not None:
+                    errors.append(self._note_error(diagnostic, failure))
         text = json.dumps({"pictures": self._known}, indent=1) + "\n"
         write_text_atomically(self._paths.record(_RECORD, self._suffix), text)
-        return str(entry.get("error", ""))
+        return errors
+
+    def _save(self, diagnostic: Diagnostic, pixels: NDArray[np.uint8]) -> None:
+        path = self._paths.picture(str(diagnostic.name), self._suffix)
+        content = png_bytes(pixels)
+        write_atomically(path, lambda temporary: _write(temporary, content))
+        self._known[str(diagnostic.name)] = {
+            "drawn_from": self._identity(diagnostic),
+            "file": asdict(FileStamp.of(path)),
+        }
+
+    def _note_error(self, diagnostic: Diagnostic, error: BaseException) -> str:
+        """Remember why a picture could not be drawn, and remove the one of older results."""
+        name, text = str(diagnostic.name), f"{type(error).__name__}: {error}"
+        self._known[name] = {"drawn_from": self._identity(diagnostic), "error": text}
+        self._paths.picture(name, self._suffix).unlink(missing_ok=True)
+        logger.warning("diagnostic %s could not be drawn: %s", name, text)
+        return text
 
     def _is_valid(self, diagnostic: Diagnostic) -> bool:
         name = str(diagnostic.name)
@@ -130,6 +154,17 @@ class Gallery:
         except (FileNotFoundError, ValueError, KeyError):
             return {}
         return dict(pictures)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _pixels_of(figure: Figure) -> NDArray[np.uint8]:
+    try:
+        return figure_pixels(figure)
+    finally:
+        _release(figure)
 
 
 def _release(figure: object) -> None:

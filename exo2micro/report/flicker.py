@@ -6,7 +6,7 @@ from exo2micro.plotting.base import PairView
 from exo2micro.plotting.flicker import Frame, flicker_frames, spots_of
 from exo2micro.plotting.overviews import display_factor
 from exo2micro.plotting.pair import Window
-from exo2micro.report.images import embed
+from exo2micro.report.images import BEST, Fidelity, embed
 
 SPOT_PX: Final = 360
 """Side of a detail at full resolution: seven of them in five states stay under 5 MB."""
@@ -22,18 +22,23 @@ _WORDS: Final = {
 }
 
 
-def flicker_places(view: PairView) -> list[dict[str, Any]]:
+def flicker_places(view: PairView, fidelity: Fidelity = BEST) -> list[dict[str, Any]]:
     """Return the places with their pictures as JSON values: the whole slide first."""
     shape = tuple(part.stop - part.start for part in view.window)
     factor = display_factor((shape[0], shape[1]), OVERVIEW_PX)
-    places = [_place("whole slide", view, view.window, factor)]
+    places = [_place("whole slide", view, view.window, factor, fidelity)]
     size = min(SPOT_PX, *shape)
     if factor > 1 or size < min(shape):
-        places += [_place(s.title, view, s.window, 1) for s in spots_of(view, size)]
+        spots = spots_of(view, size)
+        # The last ones are those with the largest residual and the most signal.
+        spots = spots[-fidelity.places :] if fidelity.places < len(spots) else spots
+        places += [_place(spot.title, view, spot.window, 1, fidelity) for spot in spots]
     return places
 
 
-def _place(title: str, view: PairView, window: Window, factor: int) -> dict[str, Any]:
+def _place(
+    title: str, view: PairView, window: Window, factor: int, fidelity: Fidelity
+) -> dict[str, Any]:
     rows, cols = window
     top, left = (part.start - full.start for part, full in zip(window, view.window, strict=True))
     size = f"{cols.stop - cols.start} x {rows.stop - rows.start} px"
@@ -42,16 +47,16 @@ def _place(title: str, view: PairView, window: Window, factor: int) -> dict[str,
         if factor > 1
         else f"{size} at full resolution, upper left at ({left}, {top}) of the post-stain scan"
     )
-    frames = {f.name: _frame(f, title) for f in flicker_frames(view, window, factor)}
+    frames = {f.name: _frame(f, title, fidelity) for f in flicker_frames(view, window, factor)}
     return {"title": title, "where": where, "frames": frames}
 
 
-def _frame(frame: Frame, title: str) -> dict[str, str]:
+def _frame(frame: Frame, title: str, fidelity: Fidelity) -> dict[str, str]:
     low, high = frame.limits
     shown = f"{low:.4g} to {high:.4g} counts"
     if frame.name == "difference":
         legend = f"{_WORDS[frame.name]}: blue {low:.4g}, black 0, yellow {high:.4g} counts"
     else:
         legend = f"{_WORDS[frame.name]}: {shown}, square root"
-    picture = embed(frame.pixels)
+    picture = embed(frame.pixels, fidelity.quality)
     return {"uri": picture.uri, "alt": f"{title}: {_WORDS[frame.name]}", "range": legend}

@@ -9,17 +9,47 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-QUALITY: Final = 82
-"""JPEG quality: grain edges stay as they are; 95 would take twice the bytes."""
-
 PNG_BYTES: Final = 250_000
 """Larger pictures hold photographs, which JPEG stores in a fraction of the bytes."""
 
-MAX_SIDE_PX: Final = 1600
 THUMBNAIL_PX: Final = 240
 THUMBNAIL_QUALITY: Final = 70
 
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How true to the originals the pictures of a page are.
+
+    Attributes
+    ----------
+    quality : int
+        Of JPEG, 0 to 100.
+    figure_side_px : int
+        Longer side of a figure at most; 0: figures are left out.
+    places : int
+        Details to blink at most, the whole slide not counted.
+    says : str
+        What a reader is told; empty for the best one.
+    """
+
+    quality: int
+    figure_side_px: int
+    places: int
+    says: str = ""
+
+
+FIDELITIES: Final = (
+    # JPEG at 82 leaves grain edges as they are; 95 would take twice the bytes.
+    Fidelity(82, 1600, 8),
+    Fidelity(60, 1100, 6, "pictures are compressed more than usual and two details are left out"),
+    Fidelity(40, 700, 2, "pictures are small and coarse, and only two details can be blinked"),
+    Fidelity(40, 0, 2, "the figures are left out, and only two details can be blinked"),
+)
+"""From good to small: a page takes the first one with which it stays below its limit."""
+
+BEST: Final = FIDELITIES[0]
 
 
 @dataclass(frozen=True)
@@ -39,7 +69,7 @@ class Embedded:
     height: int
 
 
-def embed(pixels: Pixels, quality: int = QUALITY) -> Embedded:
+def embed(pixels: Pixels, quality: int = BEST.quality) -> Embedded:
     """Return an image, grey or red-green-blue, as JPEG."""
     if pixels.ndim == 3:
         pixels = np.ascontiguousarray(pixels[..., ::-1])
@@ -47,14 +77,26 @@ def embed(pixels: Pixels, quality: int = QUALITY) -> Embedded:
     return Embedded(_uri("jpeg", content.tobytes()), pixels.shape[1], pixels.shape[0])
 
 
-def embed_file(path: Path) -> tuple[Embedded, str]:
-    """Return a PNG file for a page, and a thumbnail of it as a data URI."""
+def embed_file(path: Path, fidelity: Fidelity = BEST) -> tuple[Embedded | None, str]:
+    """Return a PNG file for a page, None where it is left out, and a thumbnail as a data URI."""
     content = path.read_bytes()
     pixels = _decoded(content)
-    thumbnail = embed(_within(pixels, THUMBNAIL_PX), THUMBNAIL_QUALITY).uri
-    if len(content) <= PNG_BYTES:
+    thumbnail = thumbnail_of(pixels)
+    if fidelity is BEST and len(content) <= PNG_BYTES:
         return Embedded(_uri("png", content), pixels.shape[1], pixels.shape[0]), thumbnail
-    return embed(_within(pixels, MAX_SIDE_PX)), thumbnail
+    return embed_figure(pixels, fidelity), thumbnail
+
+
+def embed_figure(pixels: Pixels, fidelity: Fidelity = BEST) -> Embedded | None:
+    """Return a drawn figure for a page; None where figures are left out."""
+    if not fidelity.figure_side_px:
+        return None
+    return embed(_within(pixels, fidelity.figure_side_px), fidelity.quality)
+
+
+def thumbnail_of(pixels: Pixels) -> str:
+    """Return a small picture of an image as a data URI."""
+    return embed(_within(pixels, THUMBNAIL_PX), THUMBNAIL_QUALITY).uri
 
 
 def _decoded(content: bytes) -> Pixels:

@@ -1,13 +1,15 @@
 """A paragraph of methods text, and the commands that repeat a run."""
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.execution.plan import Request
 from exo2micro.raster.record import Record
 from exo2micro.report.words import value_text
+
+DEFAULT_FORMAT: Final = "tiff"
 
 _TRANSFORMS = {"homography": "a homography", "affine": "an affine transform"}
 
@@ -32,7 +34,12 @@ def methods_text(result: Mapping[str, Any], records: Mapping[int, Record]) -> st
     return " ".join(sentences)
 
 
-def python_code(result: Mapping[str, Any], request: Request, folders: Mapping[str, str]) -> str:
+def python_code(
+    result: Mapping[str, Any],
+    request: Request,
+    folders: Mapping[str, str],
+    formats: Sequence[str],
+) -> str:
     """Return Python that repeats the run.
 
     Parameters
@@ -43,9 +50,13 @@ def python_code(result: Mapping[str, Any], request: Request, folders: Mapping[st
         What was asked for.
     folders : mapping
         ``output_dir`` and ``raw_dir``.
+    formats : sequence of str
+        Of the aligned images.
     """
     arguments = [repr(result["sample"]), repr(result["dye"])]
     arguments += [f"{name}={value!r}" for name, value in folders.items()]
+    if _format(formats) != DEFAULT_FORMAT:
+        arguments.append(f"checkpoint_format={_format(formats)!r}")
     lines = ["from exo2micro import SampleDye", "", f"run = SampleDye({', '.join(arguments)})"]
     values = _set_values(request)
     if values:
@@ -59,11 +70,18 @@ def python_code(result: Mapping[str, Any], request: Request, folders: Mapping[st
     return "\n".join(lines)
 
 
-def command_line(result: Mapping[str, Any], request: Request, folders: Mapping[str, str]) -> str:
-    """Return the command that repeats the run."""
+def command_line(
+    result: Mapping[str, Any],
+    request: Request,
+    folders: Mapping[str, str],
+    formats: Sequence[str],
+) -> str:
+    """Return the command that repeats the run; for the parameters see `python_code`."""
     words = ["exo2micro", "run", result["sample"], result["dye"]]
     for name, value in folders.items():
         words += [f"--{name.replace('_', '-')}", value]
+    if _format(formats) != DEFAULT_FORMAT:
+        words += ["--format", _format(formats)]
     for name, value in _set_values(request).items():
         words += ["--set", f"{name}={PARAMETER_REGISTRY[name].format(value)}"]
     for resolved in request.steps:
@@ -74,6 +92,11 @@ def command_line(result: Mapping[str, Any], request: Request, folders: Mapping[s
     if request.keep_failed:
         words.append("--keep-failed")
     return shlex.join(words)
+
+
+def _format(formats: Sequence[str]) -> str:
+    """Return the value of checkpoint_format."""
+    return formats[0] if len(formats) == 1 else "both"
 
 
 def _set_values(request: Request) -> dict[str, Any]:

@@ -27,8 +27,12 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> None:
     values : mapping
         What the template shows.
     """
-    text = _environment().get_template(template).render(**values, version=__version__)
-    write_text_atomically(path, text)
+    write_text_atomically(path, page_text(template, values))
+
+
+def page_text(template: str, values: Mapping[str, Any]) -> str:
+    """Return the text of a page."""
+    return _environment().get_template(template).render(**values, version=__version__)
 
 
 @functools.cache

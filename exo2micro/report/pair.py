@@ -19,19 +19,24 @@ from exo2micro.raster.record import FileStamp, Record
 from exo2micro.report.census import census_files, table_facts
 from exo2micro.report.facts import key_facts
 from exo2micro.report.flicker import flicker_places
-from exo2micro.report.images import embed_file
+from exo2micro.report.images import FIDELITIES, Fidelity, embed_file
 from exo2micro.report.methods import command_line, methods_text, python_code
-from exo2micro.report.page import write_page
+from exo2micro.report.objects import OBJECTS, objects_figure
+from exo2micro.report.page import page_text
 from exo2micro.report.provenance import provenance_of
 from exo2micro.verdict import Verdict
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Raised when the report of the same results looks different."""
+
+MOST_BYTES: Final = 10_000_000
+"""Size of a report at most: it can be sent by mail, and opens at once."""
 
 NAME: Final = "report"
 
 _ORDER: Final = (
     "registration",
+    "residual_map",
     "fine_alignment",
     "ratio_histogram",
     "scale_map",
@@ -105,8 +110,8 @@ def _write(
     """Write the page, and a record of what it shows."""
     paths, suffix = runner.store.paths, runner.request.final_suffix()
     path, difference = report_path(paths, suffix), runner.main_records()[4]
-    values, thumbnails = _values(runner, gallery, result, raw_dir, census)
-    write_page(path, "pair.html", values)
+    text, thumbnails = _small_enough(runner, gallery, result, raw_dir, census)
+    write_text_atomically(path, text)
     entry = {
         "drawn_from": identity,
         "difference": [
@@ -118,6 +123,23 @@ def _write(
         "thumbnails": thumbnails,
     }
     write_text_atomically(paths.record(NAME, suffix), json.dumps(entry) + "\n")
+
+
+def _small_enough(
+    runner: StageRunner,
+    gallery: Gallery,
+    result: Mapping[str, Any],
+    raw_dir: Path,
+    census: Mapping[str, Path],
+) -> tuple[str, dict[str, str]]:
+    """Return the page with the best pictures that keep it below its limit, and the thumbnails."""
+    fixed = _words(runner, result, raw_dir, census)
+    for fidelity in FIDELITIES:
+        pictures, thumbnails = _pictures(runner, gallery, census, fidelity)
+        text = page_text("pair.html", {**fixed, **pictures})
+        if len(text.encode()) <= MOST_BYTES:
+            break
+    return text, thumbnails
 
 
 def note_failure(paths: PairPaths, suffix: str, error: str) -> None:
@@ -150,56 +172,71 @@ def _is_valid(path: Path, record: Path, identity: str) -> bool:
     return not FileStamp(**entry["file"]).problem(path)
 
 
-def _values(
+def _words(
     runner: StageRunner,
-    gallery: Gallery,
     result: Mapping[str, Any],
     raw_dir: Path,
     census: Mapping[str, Path],
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what the template shows, and a thumbnail of each figure."""
+) -> dict[str, Any]:
+    """Return what the template says, pictures apart."""
     records, paths = runner.main_records(), runner.store.paths
     tables = {name: table_facts(p) for name, p in census.items() if p.suffix == ".ecsv"}
-    figures, thumbnails = _figures(gallery)
     folders = {"output_dir": str(paths.output_dir), "raw_dir": str(raw_dir)}
-    last = records[max(records)]
-    is_cleaned = any(record.removed for record in runner.records.values())
-    verdict = Verdict.worst([last.verdict, *runner.doubts()])
-    values = {
+    verdict = Verdict.worst([records[max(records)].verdict, *runner.doubts()])
+    return {
         "title": f"{paths.sample} / {paths.dye}",
+        "sample": paths.sample,
+        "dye": paths.dye,
         "suffix": runner.request.final_suffix(),
         "verdict": verdict.level.name,
         "reasons": verdict.reasons,
         "withheld": not records[4].files,
         "facts": key_facts(result, records, tables),
         "messages": result.get("messages") or [],
-        "places": [] if is_cleaned else flicker_places(pair_view(runner)),
-        "figures": figures,
-        "curve": embed_file(census["curve"])[0] if "curve" in census else None,
         "limit_sentence": tables.get("limit", {}).get("sentence", ""),
+        "has_objects": "objects" in tables,
         "methods": methods_text(result, records),
-        "python": python_code(result, runner.request, folders),
-        "command": command_line(result, runner.request, folders),
+        "python": python_code(result, runner.request, folders, runner.formats),
+        "command": command_line(result, runner.request, folders, runner.formats),
         "files": [str(path) for _, path in sorted((result.get("difference") or {}).items())],
         "home": "../../index.html",
         **provenance_of(runner, result),
     }
-    return values, thumbnails
 
 
-def _figures(gallery: Gallery) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _pictures(
+    runner: StageRunner, gallery: Gallery, census: Mapping[str, Path], fidelity: Fidelity
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the pictures of the template, and a thumbnail of each figure."""
+    view = None if any(r.removed for r in runner.records.values()) else pair_view(runner)
+    figures, thumbnails = _figures(gallery, fidelity)
+    if view is not None and view.difference is not None and "objects" in census:
+        figure, thumbnails[OBJECTS] = objects_figure(view, census["objects"], fidelity)
+        place = [f["name"] for f in figures].index("difference_image") + 1
+        figures.insert(place, figure)
+    pictures = {
+        "smaller": fidelity.says,
+        "places": [] if view is None else flicker_places(view, fidelity),
+        "figures": figures,
+        "curve": embed_file(census["curve"], fidelity)[0] if "curve" in census else None,
+    }
+    return pictures, thumbnails
+
+
+def _figures(gallery: Gallery, fidelity: Fidelity) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Return the diagnostics with pictures and captions, and their thumbnails."""
     figures, thumbnails = [], {}
     for picture in sorted(gallery.pictures(), key=_place_of):
         d, image = picture.diagnostic, None
         name = str(d.name)
         if picture.path is not None:
-            image, thumbnails[name] = embed_file(picture.path)
+            image, thumbnails[name] = embed_file(picture.path, fidelity)
         figures.append(
             {
                 "name": name,
                 "title": name.replace("_", " "),
                 "image": image,
+                "file": picture.path.name if picture.path else "",
                 "error": picture.error,
                 "shows": d.shows,
                 "good": d.good,

@@ -15,7 +15,8 @@ def interval(bounds: Any, unit: str = "", digits: int = 4) -> str:  # noqa: ANN4
     """Return ``low to high`` with the unit; empty where there is none or it has no width."""
     if not bounds or bounds[0] is None or bounds[0] == bounds[1]:
         return ""
-    return f"{bounds[0]:.{digits}g} to {bounds[1]:.{digits}g}{' ' + unit if unit else ''}"
+    low, high = (f"{bound:#.{digits}g}".rstrip(".") for bound in bounds)
+    return f"{low} to {high}{' ' + unit if unit else ''}"
 
 
 def bytes_text(count: int) -> str:

@@ -1,5 +1,6 @@
 """What the report of a pair says, read as text."""
 
+import html
 import json
 import re
 import shlex
@@ -11,6 +12,8 @@ from exo2micro import SampleDye
 from exo2micro.cli import main
 from exo2micro.plotting import DIAGNOSTICS
 from exo2micro.report import report_pair
+from exo2micro.report.images import FIDELITIES
+from exo2micro.report.page import page_text
 
 PAGE = "report.html"
 
@@ -49,8 +52,8 @@ def test_numbers_are_those_of_the_records(finished, page):
     )
     scale = record["metrics"]["scales"][0]
     low, high = scale["interval"]
-    assert f"{scale['scale']:.5g}</td><td>{low:.5g} to {high:.5g}</td>" in page
-    assert f"{scale['scale']:.5g} (95 % interval {low:.5g} to {high:.5g})" in page
+    assert f"{scale['scale']:.5g}</td><td>{low:#.5g} to {high:#.5g}</td>" in page
+    assert f"{scale['scale']:.5g} (95 % interval {low:#.5g} to {high:#.5g})" in page
     assert record["raw"]["post"]["sha256"][:16] in page
 
 
@@ -71,6 +74,24 @@ def test_the_commands_repeat_the_run(done, tmp_path):
     assert {row["action"] for row in names["result"]["stages"]} == {"cached"}
 
 
+def test_repeating_the_run_elsewhere_gives_the_same_bytes(project, tmp_path):
+    run = SampleDye(SAMPLE, DYE, **project.dirs(), checkpoint_format="fits")
+    run.set_params(scale_percentile=40.0, boundary_width=20)
+    page = text_of(run.run()["report"])
+    for way in ("command", "python"):
+        text = html.unescape(re.search(f'<pre id="{way}">(.*?)</pre>', page, re.DOTALL)[1])
+        text = text.replace(str(project.processed), str(tmp_path / way))
+        if way == "command":
+            assert main([*shlex.split(text)[1:], "-q"]) == 0
+        else:
+            exec(text, {})
+        again = tmp_path / way / SAMPLE / DYE
+        names = {p.relative_to(again) for kind in ("tiff", "fits") for p in again.glob(f"{kind}/*")}
+        assert len(names) >= 6
+        for name in names:
+            assert (again / name).read_bytes() == (project.folder / name).read_bytes(), name
+
+
 def test_a_report_is_written_anew_only_when_something_changed(done):
     path = done.folder / PAGE
     first = path.stat().st_mtime_ns
@@ -85,7 +106,7 @@ def test_a_report_that_fails_costs_no_result(done, monkeypatch, caplog):
     def broken(*args, **kwargs):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("exo2micro.report.pair.write_page", broken)
+    monkeypatch.setattr("exo2micro.report.pair.page_text", broken)
     (done.folder / PAGE).unlink()
     result = pair(done).run()
     assert result["status"] == "complete"
@@ -117,6 +138,45 @@ def test_tables_of_objects_and_limits_are_told(done):
     page = text_of(report_pair(pair(done)))
     assert "objects detected" in page
     assert "density of objects" in page
+    names = re.findall(r'<figure id="(\w+)">', page)
+    assert names.index("detections") == names.index("difference_image") + 1
+    assert "Objects have not been searched yet" not in page
+    entry = json.loads((done.folder / "records" / "report.json").read_text("utf-8"))
+    assert "detections" in entry["thumbnails"]
+
+
+def test_without_detections_the_report_says_how_to_make_them(page):
+    assert f"<code>exo2micro detect {SAMPLE} {DYE}</code>" in page
+    assert '<figure id="detections">' not in page
+
+
+def test_a_page_that_would_be_too_large_is_made_smaller_and_says_so(done, monkeypatch):
+    sizes = []
+
+    def measured(*args):
+        text = page_text(*args)
+        sizes.append(len(text.encode()))
+        return text
+
+    def remade(limit):
+        monkeypatch.setattr("exo2micro.report.pair.MOST_BYTES", limit)
+        (done.folder / PAGE).unlink()
+        path = report_pair(pair(done))
+        return path.stat().st_size, text_of(path)
+
+    monkeypatch.setattr("exo2micro.report.pair.page_text", measured)
+    _, smallest = remade(0)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == len(FIDELITIES)
+    assert sizes[-1] < 0.3 * sizes[0]
+    assert f"below 10 MB, {FIDELITIES[-1].says}." in smallest
+    assert "it is the file <code>pipeline_output/registration.png</code>" in smallest
+    limit = sizes[1] + 100
+    size, page = remade(limit)
+    assert size <= limit < sizes[0]
+    assert f"below 10 MB, {FIDELITIES[1].says}." in page
+    data = json.loads(re.search(r'id="flicker-data">(.*?)</script>', page, re.DOTALL)[1])
+    assert len(data) <= 1 + FIDELITIES[1].places
 
 
 def dirs_of(project):
