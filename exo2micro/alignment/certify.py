@@ -76,12 +76,12 @@ def certify(
     """
     matcher = Matcher(post.raster, pre.raster, transform, plan, threads)
     kept = matcher.significant(centres, matcher.threshold(centres))
-    both, factor = _seen_in_both(post, pre, transform), _coverage_factor(post, pre)
+    both, factor = seen_in_both(post, pre, transform), coverage_factor(post, pre)
     doubt, misfits = _unsupported(kept, len(centres)), 0
     if doubt is None:
         kept, misfits = split_strays(matcher, kept, PRECISION_FACTOR**2, spacing_px)
         if len(kept.centres) < WEAK_FRACTION * len(centres):
-            kept = kept.joined(_weak(matcher, kept, centres, _within(both, factor, centres)))
+            kept = kept.joined(_weak(matcher, kept, centres, within(both, factor, centres)))
     linear = np.array([transform.linear(c) for c in kept.centres]).reshape(-1, 2, 2)
     residuals = np.einsum("nij,nj->ni", linear, kept.shifts)
     precisions = kept.precisions * PRECISION_FACTOR
@@ -119,9 +119,9 @@ def _weak(matcher: Matcher, kept: TileMatches, centres: Points, on_sample: Mask)
     return found.select(~off_from_others(found.shifts, variances, level))
 
 
-def _seen_in_both(post: Overviews, pre: Overviews, transform: Transform) -> Mask:
+def seen_in_both(post: Overviews, pre: Overviews, transform: Transform) -> Mask:
     """Return where both images show the sample, on an overview of post."""
-    factor = _coverage_factor(post, pre)
+    factor = coverage_factor(post, pre)
     sample = sample_mask(post.at(factor))
     ny, nx = sample.shape
     there = sample_mask(pre.at(factor)).astype(np.uint8)
@@ -131,12 +131,12 @@ def _seen_in_both(post: Overviews, pre: Overviews, transform: Transform) -> Mask
     return both
 
 
-def _coverage_factor(post: Overviews, pre: Overviews) -> int:
+def coverage_factor(post: Overviews, pre: Overviews) -> int:
     """Return the block side of the overviews on which coverage is judged."""
     return max(image.factor_for(COVERAGE_OVERVIEW_PX) for image in (post, pre))
 
 
-def _within(both: Mask, factor: int, points: Points) -> Mask:
+def within(both: Mask, factor: int, points: Points) -> Mask:
     """Return which points lie on the sample."""
     cols, rows = (points / factor).astype(int).T
     inside: Mask = both[np.clip(rows, 0, both.shape[0] - 1), np.clip(cols, 0, both.shape[1] - 1)]

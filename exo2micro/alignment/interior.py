@@ -1,17 +1,26 @@
 """Interior refinement (stage 3): sub-pixel alignment from the texture inside the sample."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from exo2micro._typing import Points
 from exo2micro.alignment.certificate import Certificate
-from exo2micro.alignment.certify import certify
+from exo2micro.alignment.certify import (
+    PRECISION_FACTOR,
+    certify,
+    coverage_factor,
+    seen_in_both,
+    within,
+)
 from exo2micro.alignment.held_out import CELLS, HeldOutZones, whole_tile
+from exo2micro.alignment.moved import MOVED, Followers, find_moved
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Refiner
 from exo2micro.alignment.search import feature_search, find_features
+from exo2micro.alignment.significance import Matcher
 from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.tiles import choose_held_out
 from exo2micro.alignment.transform import Transform
@@ -119,49 +128,71 @@ def refine_interior_overviews(
     threads: int = 1,
 ) -> InteriorResult:
     """Do what `refine_interior` does on overviews that are at hand."""
-    messages: list[str] = []
-    metrics: dict[str, Any] = {}
-    verdicts = []
-    transform = initial
+    found = _Fitted(initial)
     size = tile_size(post, pre, settings)
     if settings.interior_ecc:
-        verified = _start(post, pre, initial, threads)
-        deform = settings.deformation != "off"
-        refiner = Refiner(post, pre, size, CELLS, deform, threads)
-        start = verified.transform if verified else refiner.bend(initial.straight)
-        if start is None:
-            messages.append("no interior texture supports the coarse alignment; it was kept")
-        else:
-            transform = start
-            for cells in (CELLS, MANY_CELLS):
-                metrics.clear()
-                refiner = replace(refiner, cells=cells)
-                transform = refiner.fit(transform, metrics) or transform
-                matched = metrics.get(FOUND_KEY, 0)
-                if matched >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
-                    break
-            messages += _deformation_told(metrics, settings)
-            verdicts.append(_limits(post, initial, transform, metrics, settings))
-            if verdicts[-1].level is not Level.PASS and metrics["correction_px"] > (
-                settings.interior_max_correction
-            ):
-                transform = initial
+        refiner = Refiner(post, pre, size, CELLS, settings.deformation != "off", threads)
+        _fit(found, refiner, settings)
     else:
-        messages.append("interior refinement is off; the coarse alignment was kept")
+        found.messages.append("interior refinement is off; the coarse alignment was kept")
     zones = HeldOutZones.of(post.raster.shape)
     certified_size = min(size, zones.largest_tile_px)
+    held_out = choose_held_out(post, pre, found.transform, size=certified_size)
     certificate = certify(
         post,
         pre,
-        transform,
-        choose_held_out(post, pre, transform, size=certified_size),
+        found.transform,
+        held_out,
         MatchPlan(certified_size, search=FINAL_SEARCH_PX, steps=4),
         spacing_px=zones.spacing_px,
         threads=threads,
     )
-    metrics["tile_px"] = size
-    verdict = Verdict.worst([certificate.verdict, *verdicts])
-    return InteriorResult(transform, certificate, verdict, metrics, tuple(messages))
+    if found.followers is not None:
+        tried = Followers(held_out, certificate.positions).others
+        found.verdicts.append(_moved(refiner, found, tried))
+    found.metrics["tile_px"] = size
+    return InteriorResult(
+        found.transform,
+        certificate,
+        Verdict.worst([certificate.verdict, *found.verdicts]),
+        found.metrics,
+        tuple(found.messages),
+    )
+
+
+@dataclass
+class _Fitted:
+    """The alignment on its way through the fit, and what is to be said of it."""
+
+    transform: Transform
+    followers: Followers | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+
+def _fit(found: _Fitted, refiner: Refiner, settings: InteriorSettings) -> None:
+    """Refine the initial alignment; it stays where no texture supports it or limits are broken."""
+    post, pre, initial = refiner.post, refiner.pre, found.transform
+    verified = _start(post, pre, initial, refiner.threads)
+    transform = verified.transform if verified else refiner.bend(initial.straight)
+    if transform is None:
+        found.messages.append("no interior texture supports the coarse alignment; it was kept")
+        return
+    metrics = found.metrics
+    for cells in (CELLS, MANY_CELLS):
+        metrics.clear()
+        fitted = replace(refiner, cells=cells).fit(transform, metrics)
+        transform = fitted[0] if fitted else transform
+        if metrics.get(FOUND_KEY, 0) >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
+            break
+    found.messages += _deformation_told(metrics, settings)
+    found.verdicts.append(_limits(post, initial, transform, metrics, settings))
+    refused = found.verdicts[-1].level is not Level.PASS
+    if refused and metrics["correction_px"] > settings.interior_max_correction:
+        return
+    found.transform = transform
+    found.followers = fitted[1] if fitted else None
 
 
 def tile_size(post: Overviews, pre: Overviews, settings: InteriorSettings) -> int:
@@ -202,6 +233,30 @@ def _deformation_told(metrics: dict[str, Any], settings: InteriorSettings) -> li
         f"({nx} x {ny} nodes); it explains {100 * found['gain']:.0f} % of what the homography "
         "leaves at tiles held out of the fit"
     ]
+
+
+def _moved(refiner: Refiner, found: _Fitted, held_out: Points) -> Verdict:
+    """Return CHECK where a piece of the sample has moved, and record where.
+
+    Besides the tiles of the fit, held-out ones without a match are looked at.
+    """
+    assert found.followers is not None
+    images = refiner.post, refiner.pre
+    post, pre = (image.raster for image in images)
+    others = np.concatenate([found.followers.others, held_out])
+    on_sample = seen_in_both(*images, found.transform)
+    plan = MatchPlan(refiner.size, search=FINAL_SEARCH_PX, steps=4)
+    moved = find_moved(
+        Matcher(post, pre, found.transform, plan, refiner.threads),
+        found.followers,
+        others[within(on_sample, coverage_factor(*images), others)],
+        variance_factor=PRECISION_FACTOR**2,
+        spacing_px=HeldOutZones.of(post.shape).cell_px,
+    )
+    if moved is None:
+        return Verdict()
+    found.metrics[MOVED] = moved.to_dict()
+    return Verdict.check(moved.reason())
 
 
 def _limits(

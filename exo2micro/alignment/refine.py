@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 
 from exo2micro._typing import Points
-from exo2micro.alignment.certify import WEAK_FRACTION
+from exo2micro.alignment.certify import PRECISION_FACTOR, WEAK_FRACTION
 from exo2micro.alignment.deformation import (
     DeformationFit,
     fit_deformation,
     total_shifts,
 )
+from exo2micro.alignment.error_model import off_from_others
 from exo2micro.alignment.fit import Model, fit_correction
 from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
+from exo2micro.alignment.moved import Followers
 from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.significance import null_threshold, significant
 from exo2micro.alignment.subpixel import MatchPlan
@@ -68,8 +70,8 @@ class Refiner:
     deformation: bool
     threads: int
 
-    def fit(self, start: Transform, metrics: dict[str, Any]) -> Transform | None:
-        """Return the alignment that the tiles fit best, None if too few match.
+    def fit(self, start: Transform, metrics: dict[str, Any]) -> tuple[Transform, Followers] | None:
+        """Return the alignment that the tiles fit best, and which follow it; None if too few match.
 
         Parameters
         ----------
@@ -87,7 +89,7 @@ class Refiner:
             plan = MatchPlan(self.size, search=FINAL_SEARCH_PX, steps=4)
             transform = self._on_overview(transform, self.post.base_factor, plan)
         everywhere = choose_tiles(self.post, self.pre, transform, size=self.size, cells=self.cells)
-        centres = everywhere
+        centres, threshold = everywhere, 0.0
         for search, steps in ((FINAL_SEARCH_PX, 4), (DEFORMED_SEARCH_PX, 4), (1, 3)):
             if search == DEFORMED_SEARCH_PX and transform.field is None:
                 continue
@@ -95,12 +97,17 @@ class Refiner:
             corrected = self._correct(1, transform, centres, plan, metrics)
             if corrected is None:
                 return None
-            transform, centres = corrected
+            transform, kept = corrected
+            threshold = max(threshold, metrics[NULL_KEY])
+            centres = kept.centres
             metrics.setdefault(FOUND_KEY, len(centres))
             if len(centres) < WEAK_FRACTION * len(everywhere):
                 centres = everywhere
                 metrics.pop(NULL_KEY)
-        return transform
+        variances = (PRECISION_FACTOR * kept.precisions) ** 2
+        follows = ~off_from_others(kept.shifts, variances)
+        gain = float(np.median(kept.gains))
+        return transform, Followers(everywhere, kept.centres[follows], gain, threshold)
 
     def bend(self, start: Transform) -> Transform | None:
         """Return a deformed alignment of the overviews, None unless held-out tiles ask for it.
@@ -129,7 +136,7 @@ class Refiner:
         centres: Points,
         plan: MatchPlan,
         metrics: dict[str, Any],
-    ) -> tuple[Transform, Points] | None:
+    ) -> tuple[Transform, TileMatches] | None:
         """Return the alignment corrected by one matching of tiles, and the tiles that matched.
 
         Everything is in the pixels of the overview of block side `factor`.
@@ -157,7 +164,7 @@ class Refiner:
                 metrics["deformation"] = _told(deformed)
                 if deformed.helps:
                     metrics |= _fit_metrics("deformed", deformed.used, deformed.excess_px, totals)
-                    return transform.straight @ deformed.transform, kept.centres
+                    return transform.straight @ deformed.transform, kept
         model: Model = "homography"
         if len(kept.centres) < TILES_FOR_HOMOGRAPHY:
             model = "affine" if len(kept.centres) >= TILES_FOR_AFFINE else "similarity"
@@ -166,7 +173,7 @@ class Refiner:
         if correction is None or correction.support < LEAST_TILES:
             return None
         metrics |= _fit_metrics(model, correction.inliers, correction.excess_px, totals)
-        return transform.straight @ correction.transform, kept.centres
+        return transform.straight @ correction.transform, kept
 
 
 def _fit_metrics(

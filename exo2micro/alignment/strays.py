@@ -51,8 +51,19 @@ def split_strays(
     off = off_from_others(kept.shifts, variance_factor * kept.precisions**2)
     if not off.any():
         return kept, 0
-    real = off & (_with_neighbour(kept, off, spacing_px) | _with_parts(matcher, kept, off))
+    real = truly_off(matcher, kept, off, spacing_px, kept.centres)
     return kept.select(~off | real), int(real.sum())
+
+
+def truly_off(
+    matcher: Matcher, kept: TileMatches, off: Mask, spacing_px: float, typical: Points
+) -> Mask:
+    """Return which of the tiles that are off have a neighbour or quarters with the same shift.
+
+    `typical` are the centres of tiles whose parts, matched with strangers, give the null.
+    """
+    confirmed = _with_neighbour(kept, off, spacing_px) | _with_parts(matcher, kept, off, typical)
+    return np.asarray(off & confirmed, np.bool_)
 
 
 def _with_neighbour(kept: TileMatches, off: Mask, spacing_px: float) -> Mask:
@@ -65,14 +76,14 @@ def _with_neighbour(kept: TileMatches, off: Mask, spacing_px: float) -> Mask:
     return np.asarray((alike & near & off[None]).any(axis=1), np.bool_)
 
 
-def _with_parts(matcher: Matcher, kept: TileMatches, off: Mask) -> Mask:
+def _with_parts(matcher: Matcher, kept: TileMatches, off: Mask, typical: Points) -> Mask:
     """Return which of the tiles that are off have quarters with the same shift."""
     side = matcher.plan.size // 2 // CLUSTER_PX * CLUSTER_PX
     plan = replace(matcher.plan, size=side, search=PART_SEARCH_PX)
     parts = matcher.planned(plan)
     half = (matcher.plan.size - side) // 2
     quarters = np.array([(x, y) for y in (-half, half) for x in (-half, half)], np.float64)
-    threshold = parts.threshold(kept.centres)
+    threshold = parts.threshold(typical)
     said = np.zeros(len(off), np.bool_)
     for index in np.flatnonzero(off):
         there = parts.beyond(kept.shifts[index])

@@ -325,8 +325,9 @@ def _sample(
 ) -> FloatImage:
     """Return the spline at points of the coefficient window, which holds all taps."""
     out = np.empty(x.shape, np.float32)
-    scratch = _Scratch((min(STRIP, len(out)), out.shape[1]))
-    for top in range(0, len(out), STRIP):
+    ny, nx = x.shape[0], x.shape[1]
+    scratch = _Scratch((min(STRIP, ny), nx))
+    for top in range(0, ny, STRIP):
         strip = slice(top, top + STRIP)
         _sample_strip(coefficients, x[strip], y[strip], out[strip], scratch)
     return out

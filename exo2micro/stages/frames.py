@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from exo2micro._typing import FloatImage, Image, Mask
+from exo2micro.alignment.moved import MOVED
 from exo2micro.alignment.preview import PreviewRaster
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.warp import WarpedRaster
@@ -99,11 +100,12 @@ def low_confidence(alignment: Record) -> LowConfidence | None:
     if certificate is None:
         return None
     row, col = alignment.facts["offset"]
+    moved = alignment.metrics.get(MOVED, {"positions": [], "shifts": [], "precisions": []})
     positions, residuals = (
-        np.asarray(certificate[name], np.float64).reshape(-1, 2)
-        for name in ("positions", "residuals")
+        np.asarray([*certificate[name], *moved[other]], np.float64).reshape(-1, 2)
+        for name, other in (("positions", "positions"), ("residuals", "shifts"))
     )
-    precisions = np.asarray(certificate["precisions"], np.float64)
+    precisions = np.asarray([*certificate["precisions"], *moved["precisions"]], np.float64)
     shape = tuple(alignment.facts["canvas_shape"])
     return LowConfidence(positions + np.array([col, row]), residuals, precisions, shape)
 
