@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from browser_tab import browser, failed, tab  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 from small_pair import DYE, SAMPLE, SPEC, Project
 
