@@ -249,21 +249,31 @@ def fluxes() -> None:
 
 
 def false_objects(pairs: int, first_seed: int) -> None:
-    """Print false objects of pairs without microbes against those expected of Gaussian noise."""
+    """Print false objects of pairs without microbes against those expected of noise."""
     thresholds = (3.5, 4.0, 4.5, 5.0)
-    counts = np.zeros((len(thresholds), 4))
-    for number in range(pairs):
-        spec = replace(BASE, coverage=0.0, seed=first_seed + number)
-        with tempfile.TemporaryDirectory() as folder:
-            difference = open_difference(run_pair(spec, Path(folder)))
-            for row, threshold in enumerate(thresholds):
-                found = detect(difference, threshold=threshold)
-                facts = found.facts
-                counts[row] += facts.pixels, facts.expected_false, len(found), facts.negatives
-    print("\n| threshold | pixels | expected of noise | found, all false | in the negative image |")
-    print("|---" * 5 + "|")
-    for threshold, row in zip(thresholds, counts, strict=True):
-        print(f"| {threshold:g} | {row[0]:.3g} | {row[1]:.1f} | {row[2]:.0f} | {row[3]:.0f} |")
+    print(
+        "\n| case | threshold | pixels of rock | expected | found, all false "
+        "| in the negative image | found / expected |"
+    )
+    print("|---" * 7 + "|")
+    for name in ("bright", "16 bit", "bright rock"):
+        counts = np.zeros((len(thresholds), 4))
+        for number in range(pairs):
+            spec = replace(CASES[name], coverage=0.0, seed=first_seed + number)
+            rock = ArrayRaster(np.pad(make_pair(spec).truth.overlap_mask(), PAD))
+            with tempfile.TemporaryDirectory() as folder:
+                difference = open_difference(run_pair(spec, Path(folder)))
+                for row, threshold in enumerate(thresholds):
+                    found = detect(difference, threshold=threshold, region=rock)
+                    facts = found.facts
+                    counts[row] += facts.pixels, facts.expected_false, found.count, facts.negatives
+        for threshold, row in zip(thresholds, counts, strict=True):
+            ratio, error = row[2] / row[1], np.sqrt(max(row[2], 1)) / row[1]
+            print(
+                f"| {name} | {threshold:g} | {row[0]:.3g} | {row[1]:.1f} | {row[2]:.0f} | "
+                f"{row[3]:.0f} | {ratio:.2f} +- {error:.2f} |",
+                flush=True,
+            )
 
 
 def limits(pairs: int, first_seed: int) -> None:

@@ -79,7 +79,7 @@ def detect_pair(
     with run._lock.held():
         return _detect_and_write(
             difference,
-            _targets(path),
+            _pair_targets(path),
             **detection_options(run, threshold, width_px),
             background=runner.open(valid_record(runner, _ALIGNMENT)),
             region=sample_region(runner),
@@ -106,14 +106,15 @@ def detect_file(
     accept_failed: bool = False,
     threads: int = 1,
 ) -> DetectionResult:
-    """Find the objects in a FITS file and write table and label image.
+    """Find the objects in a FITS file and write table and label image beside it.
 
-    A difference in the folder of a pair gets the files that `detect_pair` writes; beside any other
-    file they are called ``<name>_detections.ecsv`` and ``<name>_detections_labels.tiff``.
+    They are called ``<name>_detections.ecsv`` and ``<name>_detections_labels.tiff``. A file alone
+    does not tell where the sample ends and where its minerals are bright: everything with data is
+    searched, and ``bright_overlap`` is unknown. `detect_pair` knows both.
     """
     difference = open_difference(path, accept_failed=accept_failed)
     return _detect_and_write(
-        difference, _targets(path), threshold=threshold, width_px=width_px, threads=threads
+        difference, _file_targets(path), threshold=threshold, width_px=width_px, threads=threads
     )
 
 
@@ -192,15 +193,18 @@ def difference_path(runner: StageRunner, *, accept_failed: bool) -> Path:
     return path
 
 
-def _targets(path: Path) -> tuple[Path, Path]:
-    """Return where table and label image of a difference belong."""
-    stem, folder = path.stem, path.parent
-    if folder.name == "fits" and stem.startswith(_DIFFERENCE_STEM):
-        folder, rest = folder.parent, stem.removeprefix(_DIFFERENCE_STEM)
-        names = f"detections{rest}", f"detections_labels{rest}"
-    else:
-        names = f"{stem}_detections", f"{stem}_detections_labels"
-    return folder / f"{names[0]}.ecsv", folder / f"{names[1]}.tiff"
+def _pair_targets(path: Path) -> tuple[Path, Path]:
+    """Return where table and label image of a pair's difference belong."""
+    rest = path.stem.removeprefix(_DIFFERENCE_STEM)
+    folder = path.parent.parent
+    return folder / f"detections{rest}.ecsv", folder / f"detections_labels{rest}.tiff"
+
+
+def _file_targets(path: Path) -> tuple[Path, Path]:
+    """Return where table and label image of any file belong: beside it."""
+    stem = path.stem.removesuffix(".fits")
+    names = f"{stem}_detections.ecsv", f"{stem}_detections_labels.tiff"
+    return path.with_name(names[0]), path.with_name(names[1])
 
 
 def _detect_and_write(

@@ -49,6 +49,9 @@ class LabelStore(Raster):
 
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window: 0, or the ``id`` of a table's row."""
-        labels: Image = self._numbers[self._map[rows, cols]]
+        window = self._map[rows, cols]
+        labels: Image = (
+            self._numbers[window] if window.any() else np.zeros(window.shape, self.dtype)
+        )
         release_pages(self._map)
         return labels

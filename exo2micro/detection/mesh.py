@@ -15,13 +15,17 @@ from scipy import ndimage
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.detection.difference import Difference
 from exo2micro.errors import DetectionError
-from exo2micro.raster.windows import map_ordered, row_bands
+from exo2micro.raster.windows import block_mean, map_ordered, row_bands
 
 CELL_PX: Final = 128
 """Side of a cell: many times a microbe, a fraction of a grain's illumination gradient."""
 
 _BAND_PX: Final = 4 * CELL_PX
 """Rows read at once: as many as the tiles of compressed planes hold."""
+
+_BLOCK_PX: Final = 3
+"""Side of the blocks that are averaged first: the noise of images with few photons is skewed, which
+the mode would take for microbes; that of averages is much less, and a microbe is no smaller."""
 
 _LEAST_FRACTION: Final = 0.1
 _CLIP_SIGMAS: Final = 3.0
@@ -39,7 +43,8 @@ class Mesh:
     Attributes
     ----------
     level, scatter : numpy.ndarray of float32
-        Counts, shape ``(ceil(ny / CELL_PX), ceil(nx / CELL_PX))``.
+        Counts, shape ``(ceil(ny / CELL_PX), ceil(nx / CELL_PX))``; the scatter is that of a pixel
+        whose noise is independent of its neighbours'.
     measured : numpy.ndarray of bool
         Cells that had enough data; the others took over their neighbours' values.
     """
@@ -86,7 +91,7 @@ def _measure_band(difference: Difference, rows: slice) -> tuple[FloatImage, Floa
     pixels = difference.read(rows, slice(0, nx))
     cells = [
         [
-            _measure_cell(pixels.data[lines, cols][pixels.has_data[lines, cols]], CELL_PX**2)
+            _measure_cell(pixels.data[lines, cols], pixels.has_data[lines, cols])
             for cols in row_bands(nx, CELL_PX)
         ]
         for lines in row_bands(rows.stop - rows.start, CELL_PX)
@@ -95,9 +100,10 @@ def _measure_band(difference: Difference, rows: slice) -> tuple[FloatImage, Floa
     return level, scatter
 
 
-def _measure_cell(values: FloatImage, full: int) -> tuple[float, float]:
+def _measure_cell(data: FloatImage, has_data: Mask) -> tuple[float, float]:
     """Return mode and scatter of a cell's pixels after clipping; NaN if there are too few."""
-    if values.size < _LEAST_FRACTION * full:
+    values = _blocks(data)[_blocks(has_data) == 1]
+    if values.size * _BLOCK_PX**2 < _LEAST_FRACTION * CELL_PX**2:
         return np.nan, np.nan
     middle, scatter = _middle_and_scatter(values)
     for _ in range(_ROUNDS):
@@ -109,7 +115,13 @@ def _measure_cell(values: FloatImage, full: int) -> tuple[float, float]:
     mean = float(values.mean(dtype=np.float64))
     if abs(mean - middle) < _CROWDED * scatter:
         middle = 2.5 * middle - 1.5 * mean
-    return middle, scatter
+    return middle, _BLOCK_PX * scatter
+
+
+def _blocks(image: FloatImage | Mask) -> FloatImage:
+    """Return the means of the whole blocks that fit into a cell."""
+    ny, nx = (size - size % _BLOCK_PX for size in image.shape)
+    return block_mean(image[:ny, :nx], _BLOCK_PX)
 
 
 def _middle_and_scatter(values: NDArray[np.float32]) -> tuple[float, float]:

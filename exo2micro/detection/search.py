@@ -230,7 +230,10 @@ def _count_negatives(
 
     Where post saturates, the difference is too low by as much: that says nothing about noise.
     """
-    negative = find_components(-window.significance * on_sample, threshold)
+    turned = -window.significance * on_sample
+    if turned.max() < threshold:
+        return 0
+    negative = find_components(turned, threshold)
     own = _beginning_in(negative, core, wide)
     doubtful = (window.flags & np.uint8(FROM_QUALITY)) > 0
     side = 2 * _DOUBT_PX + 1

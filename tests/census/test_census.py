@@ -61,14 +61,18 @@ def test_only_the_sample_counts(detected):
     assert result.found.facts.area_source == "the sample's outline"
 
 
-def test_a_file_in_the_pairs_folder_gets_the_same_objects_and_bytes(detected):
+def test_a_file_in_the_pairs_folder_leaves_the_pairs_table_alone(detected):
     project, by_pair = detected
-    before = by_pair.labels.read_bytes()
+    before = by_pair.table.read_bytes(), by_pair.labels.read_bytes()
     by_file = detect_file(project.folder / "fits" / "04_difference_difference.fits")
-    assert (by_file.table, by_file.labels) == (by_pair.table, by_pair.labels)
-    assert by_file.labels.read_bytes() == before
-    for name in ("x", "y", "flux", "snr"):
-        np.testing.assert_array_equal(by_file.found.columns[name], by_pair.found.columns[name])
+    assert by_file.table == project.folder / "fits" / "04_difference_difference_detections.ecsv"
+    assert by_file.labels.parent == by_file.table.parent
+    assert (by_pair.table.read_bytes(), by_pair.labels.read_bytes()) == before
+    assert by_file.found.facts.area_source == "all pixels with data"
+    assert np.all(np.isnan(Table.read(by_file.table)["bright_overlap"]))
+    assert len(by_file.found) == pytest.approx(len(by_pair.found), rel=0.05)
+    by_file.table.unlink()
+    by_file.labels.unlink()
 
 
 def test_a_pair_that_is_not_finished_is_named(project):
