@@ -84,6 +84,19 @@ def test_preflight_knows_depth_and_threads(tmp_path):
     assert report(threads=1).memory_bytes == report(threads=2).memory_bytes
 
 
+def test_preflight_counts_only_the_stages_that_run(tmp_path):
+    def report(*stages):
+        shape = (2000, 2000)
+        return preflight.preflight_check(shape, shape, DEFAULTS, tmp_path, stages=stages)
+
+    every, last, first = report(1, 2, 3, 4), report(4), report(1)
+    assert last.memory_bytes == every.memory_bytes > first.memory_bytes
+    parts = [report(n) for n in (1, 2, 3, 4)]
+    assert every.disk_bytes == pytest.approx(sum(p.disk_bytes for p in parts), abs=4)
+    assert every.seconds == pytest.approx(sum(p.seconds for p in parts))
+    assert min(p.disk_bytes for p in parts) > 0
+
+
 def test_preflight_refuses_what_does_not_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "get_available_memory", lambda: 10**8)
     report = preflight.preflight_check((500, 600), (500, 600), DEFAULTS, tmp_path / "new" / "er")

@@ -7,11 +7,11 @@ from typing import Any
 
 from exo2micro.batch.journal import Journal
 from exo2micro.batch.overrides import Overrides
-from exo2micro.batch.prepare import make_request, prepare, select_pairs
+from exo2micro.batch.prepare import make_request, planned_part, prepare, select_pairs
 from exo2micro.batch.task import Task
 from exo2micro.errors import Exo2microError
 from exo2micro.execution.extras import Step
-from exo2micro.execution.preflight import format_bytes
+from exo2micro.execution.preflight import PreflightReport, format_bytes
 from exo2micro.pipeline import SampleDye
 from exo2micro.tables import Table
 
@@ -46,7 +46,7 @@ def plan_batch(
         stages=stages,
     )
     pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
-    return _outlook(prepare(request, pairs))
+    return _outlook(prepare(request, pairs, judge=False))
 
 
 def plan_resumed(
@@ -60,25 +60,50 @@ def plan_resumed(
         If there is no batch to go on with.
     """
     journal = Journal.latest(Path(output_dir))
-    return _outlook(prepare(journal.request(), journal.left(retry_failed=retry_failed)))
+    tasks = prepare(journal.request(), journal.left(retry_failed=retry_failed), judge=False)
+    return _outlook(tasks)
 
 
 def _outlook(tasks: Sequence[Task]) -> Table:
-    rows = [_row(task) for task in tasks]
+    """Return one row per pair, and what all of them need together."""
+    reports = [_report(task) for task in tasks]
+    rows = [_row(task, report) for task, report in zip(tasks, reports, strict=True)]
+    needs = [report for report in reports if isinstance(report, PreflightReport)]
     busy = sum(bool(row["to run"]) for row in rows)
-    return Table(rows, footer=f"\n{busy} of {len(rows)} pairs have something to run")
+    footer = f"\n{busy} of {len(rows)} pairs have something to run"
+    if needs:
+        disk = sum(report.disk_bytes for report in needs)
+        hours = sum(report.seconds for report in needs) / 3600
+        free = needs[0].free_disk_bytes
+        footer += (
+            f": {format_bytes(disk)} to be written, {format_bytes(free)} free; about {hours:.1f} h "
+            "one after the other on two cores"
+        )
+        if disk > free:
+            footer += (
+                "\nThis does not fit: free space, choose another output_dir, or run fewer pairs"
+            )
+    return Table(rows, footer=footer)
 
 
-def _row(task: Task) -> dict[str, Any]:
+def _report(task: Task) -> PreflightReport | Exo2microError | None:
+    """Return what a pair needs; None where nothing is to run."""
+    try:
+        pair = SampleDye(task.sample, task.dye, **task.options)
+        return pair.preflight(**planned_part(task.call))
+    except Exo2microError as error:
+        return error
+
+
+def _row(task: Task, report: PreflightReport | Exo2microError | None) -> dict[str, Any]:
     """Return the outlook of one pair; an error becomes the reason."""
     row: dict[str, Any] = {"sample": task.sample, "dye": task.dye}
     need: dict[str, Any] = {"memory": None, "disk": None, "seconds": None, "fits": None}
-    try:
-        pair = SampleDye(task.sample, task.dye, **task.options)
-        planned = [stage for stage in pair.plan(**task.call) if stage.action == "run"]
-        report = pair.preflight(**task.call)
-    except Exo2microError as error:
-        return row | {"to run": "", "why": f"error: {error}"} | need
+    if isinstance(report, Exo2microError):
+        return row | {"to run": "", "why": f"error: {report}"} | need
+    pair = SampleDye(task.sample, task.dye, **task.options)
+    plan = pair.plan(**planned_part(task.call))
+    planned = [stage for stage in plan if stage.action == "run"]
     if report is not None:
         need = {
             "memory": format_bytes(report.memory_bytes),

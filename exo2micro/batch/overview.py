@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from exo2micro.batch.events import FINISHED, STAGE, STARTED, WAITING, EventReader, TaskEvent
+from exo2micro.batch.events import FINISHED, STAGE, WAITING, EventReader, TaskEvent
 from exo2micro.batch.journal import Journal, Pair
 from exo2micro.batch.run import stop
 from exo2micro.tables import Table
@@ -22,7 +22,8 @@ def batch_status(output_dir: Path) -> Table:
     latest: dict[Pair, TaskEvent] = {}
     for event in EventReader(journal.folder).new():
         latest[event.sample, event.dye] = event
-    rows = [_row(pair, journal, latest.get(pair)) for pair in journal.pairs]
+    is_running = journal.is_running
+    rows = [_row(p, journal, latest.get(p), is_running=is_running) for p in journal.pairs]
     left = len(journal.unfinished)
     state = _state_of(journal)
     title = f"{journal.folder}: {state}, {len(journal.pairs) - left} of {len(journal.pairs)} done"
@@ -44,18 +45,22 @@ def _state_of(journal: Journal) -> str:
     return journal.ended or "ended without a word (killed?); `exo2micro batch --resume` goes on"
 
 
-def _row(pair: Pair, journal: Journal, event: TaskEvent | None) -> dict[str, Any]:
+def _row(
+    pair: Pair, journal: Journal, event: TaskEvent | None, *, is_running: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {"sample": pair[0], "dye": pair[1]}
     if pair in journal.results:
         result = journal.results[pair]
         return row | {"state": result["status"], "doing": None, "minutes": _minutes(result)}
     if event is None:
-        return row | {"state": "waiting for its turn", "doing": None, "minutes": None}
-    states = {WAITING: "waiting for memory", STARTED: "running", STAGE: "running"}
+        state = "waiting for its turn" if is_running else "not started"
+        return row | {"state": state, "doing": None, "minutes": None}
     doing = str(event.detail.get("title")) if event.kind == STAGE else None
     since = (time.time() - event.time) / 60
-    state = states.get(event.kind, "finished" if event.kind == FINISHED else event.kind)
-    if not journal.is_running:
+    state = "waiting for memory" if event.kind == WAITING else "running"
+    if event.kind == FINISHED:
+        state = str(event.detail["status"])
+    elif not is_running:
         state = f"was {state} when the batch ended"
     return row | {"state": state, "doing": doing, "minutes": round(since, 1)}
 

@@ -214,8 +214,17 @@ def _matches(pair: Pair, pattern: str) -> bool:
     return fnmatch.fnmatchcase("/".join(pair), pattern)
 
 
-def prepare(request: Request, pairs: Sequence[Pair]) -> list[Task]:
+def prepare(request: Request, pairs: Sequence[Pair], *, judge: bool = True) -> list[Task]:
     """Return the tasks of a batch, checked as far as that is possible before it starts.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked.
+    pairs : sequence of (str, str)
+        Sample and dye of each task.
+    judge : bool
+        Whether to refuse what does not fit onto the disk.
 
     Raises
     ------
@@ -225,7 +234,7 @@ def prepare(request: Request, pairs: Sequence[Pair]) -> list[Task]:
         If the output of all pairs together does not fit, unless ``force_run``.
     """
     tasks = [_task(request, pair) for pair in pairs]
-    tasks = _fitting(request, tasks)
+    tasks = _fitting(request, tasks, judge=judge and not request.call.get("force_run"))
     cores = available_cores()
     if tasks and request.parallel is True:
         cores = 1 if leaves_this_process() else cores // request.workers(tasks)
@@ -250,13 +259,13 @@ def _task(request: Request, pair: Pair) -> Task:
     return Task(sample, dye, options, request.call, request.timeout_per_task)
 
 
-def _fitting(request: Request, tasks: Sequence[Task]) -> list[Task]:
+def _fitting(request: Request, tasks: Sequence[Task], *, judge: bool) -> list[Task]:
     """Return the tasks with their expected memory; compare the disk they need with what is free."""
     sized, disk = [], 0
     for task in tasks:
         pair = SampleDye(task.sample, task.dye, **task.options)
         try:
-            report = pair.preflight(**_planned(task.call))
+            report = pair.preflight(**planned_part(task.call))
         except Exo2microError as error:
             # The task itself will end with this error; the others can run.
             logger.warning("%s / %s: %s", task.sample, task.dye, error)
@@ -269,7 +278,7 @@ def _fitting(request: Request, tasks: Sequence[Task]) -> list[Task]:
         sized.append(replace(task, memory_bytes=report.memory_bytes))
     folder = existing_folder(Path(request.output_dir))
     free = shutil.disk_usage(folder).free
-    if disk > free and not request.call.get("force_run"):
+    if judge and disk > free:
         msg = (
             f"the batch would write about {format_bytes(disk)}, {format_bytes(free)} are free in "
             f"{request.output_dir}; free space, choose another output_dir, run fewer pairs, or "
@@ -279,6 +288,6 @@ def _fitting(request: Request, tasks: Sequence[Task]) -> list[Task]:
     return sized
 
 
-def _planned(call: Mapping[str, Any]) -> dict[str, Any]:
+def planned_part(call: Mapping[str, Any]) -> dict[str, Any]:
     """Return those keywords of a run that its plan takes."""
     return {name: call[name] for name in ("from_stage", "to_stage", "force") if name in call}

@@ -1,5 +1,6 @@
 """Progress of a batch on stderr: a bar on a terminal, one line per finished pair elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ class _Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=terminal.err,
@@ -62,6 +64,7 @@ class _Bars:
         self._running: dict[tuple[str, str], TaskID] = {}
         self._batch: TaskID | None = None
         self._done = 0
+        self._started = time.monotonic()
 
     def __enter__(self) -> "_Bars":
         self._progress.start()
@@ -76,18 +79,25 @@ class _Bars:
 
         pair = (event.sample, event.dye)
         if self._batch is None:
-            self._batch = self._progress.add_task("pairs", total=event.pairs)
+            self._batch = self._progress.add_task("pairs", total=event.pairs, rate="")
         if event.kind == "finished":
             if (bar := self._running.pop(pair, None)) is not None:
                 self._progress.remove_task(bar)
             self._done += 1
-            self._progress.update(self._batch, completed=self._done)
+            self._progress.update(self._batch, completed=self._done, rate=self._rate())
             self._progress.print(line_of(event))
             return
         if pair not in self._running:
-            self._running[pair] = self._progress.add_task(" / ".join(pair), total=MAX_STAGE + 1)
+            self._running[pair] = self._progress.add_task(
+                " / ".join(pair), total=MAX_STAGE + 1, rate=""
+            )
         if event.kind == "stage":
             number = int(event.detail["number"]) or MAX_STAGE + 1
             finished = number - 1 if event.detail["state"] == "start" else number
             text = f"{' / '.join(pair)}: {event.detail['title']}"
             self._progress.update(self._running[pair], completed=finished, description=text)
+
+    def _rate(self) -> str:
+        """Return in words how fast pairs are finished."""
+        hours = (time.monotonic() - self._started) / 3600
+        return f"{self._done / hours:.3g} pairs/h"

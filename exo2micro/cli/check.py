@@ -136,6 +136,7 @@ def check_pair(pair: Any, *, deep: bool) -> PairCheck:  # noqa: ANN401
         shapes = post.shape, pre.shape
         bits = 8 * max(post.dtype.itemsize, pre.dtype.itemsize)
         raw.close()
+        plan = pair.plan(deep=deep)
         report = preflight_check(
             *shapes,
             pair.params,
@@ -143,8 +144,9 @@ def check_pair(pair: Any, *, deep: bool) -> PairCheck:  # noqa: ANN401
             pair.checkpoint_format,
             bits=bits,
             threads=pair.threads,
+            stages={row.number for row in plan if row.action == "run"},
         )
-        return PairCheck(pair.sample, pair.dye, report, pair.plan(deep=deep))
+        return PairCheck(pair.sample, pair.dye, report, plan)
     except Exo2microError as error:
         return PairCheck(pair.sample, pair.dye, problem=str(error))
 

@@ -56,7 +56,7 @@ class LooksAhead(CheckpointAccess, TakesStages):
         *,
         force: bool = False,
     ) -> PreflightReport | None:
-        """Return what `run` with these arguments would need; None where the raw files are not read.
+        """Return what `run` with these arguments would need; None where there is nothing to run.
 
         Raises
         ------
@@ -117,13 +117,15 @@ class LooksAhead(CheckpointAccess, TakesStages):
         self, runner: StageRunner, rows: Sequence[PlannedStage]
     ) -> PreflightReport | None:
         to_run = [row for row in rows if row.action == "run"]
+        if not to_run:
+            return None
         if any(runner.stages[row.number].reads_raw for row in to_run if row.position is None):
             pair = self._pair_once()
             shapes = pair.post.shape, pair.pre.shape
             bits = 8 * max(pair.post.dtype.itemsize, pair.pre.dtype.itemsize)
-        elif (padded := runner.main_record(1)) and any(row.position is not None for row in to_run):
+        elif padded := runner.main_record(1):
             shapes = tuple(padded.facts["post_shape"]), tuple(padded.facts["pre_shape"])
-            bits = 8 * self._store.open(padded).dtype.itemsize
+            bits = 16 if padded.removed else 8 * self._store.open(padded).dtype.itemsize
         else:
             return None
         larger = max(shapes[0][0], shapes[1][0]), max(shapes[0][1], shapes[1][1])
@@ -135,4 +137,5 @@ class LooksAhead(CheckpointAccess, TakesStages):
             bits=bits,
             threads=self.threads,
             custom_bytes=custom_bytes(runner, rows, larger),
+            stages={row.number for row in to_run},
         )

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,29 @@ from exo2micro.execution.machine import available_memory_bytes
 
 # Chosen to lie above measured peaks with two threads (see "Memory" in benchmarks/RESULTS.md). The
 # samples of brightness and noise grow with the image up to a size.
-_BASE_BYTES = {8: 560_000_000, 16: 640_000_000, 32: 700_000_000}
-_SAMPLE_BYTES_PER_PIXEL = 14
+_BASE_BYTES = {8: 720_000_000, 16: 760_000_000, 32: 820_000_000}
+_SAMPLE_BYTES_PER_PIXEL = 4
 _MOST_SAMPLED_PIXELS = 30_000_000
 _BYTES_PER_CANVAS_PIXEL = 0.65
 _BYTES_PER_CANVAS_COLUMN = 5_000
 _BYTES_PER_FURTHER_THREAD = 60_000_000
 _MEASURED_THREADS = 2
-_BASE_SECONDS = 4.0
-_SECONDS_PER_MEGAPIXEL = 0.6
+# Share of the base that a run takes which ends with one of these stages; the last stage and the
+# pictures, of small pairs too, need all of it.
+_SHARE_OF_STAGE = {1: 0.25, 2: 0.5, 3: 0.65}
+_LAST_STAGE = 4
+_ALL_STAGES = (1, 2, 3, 4)
 
-# Bytes on disk by bit depth, from the files of the same pairs. TIFF: two padded images, the preview
-# of stage 2 and the aligned one; the difference. FITS: rows start and end within a disk block.
+# Whole runs on two idle cores with two threads: 2000 x 2000 11.5 s (one thread), 6000 x 5000
+# 18.9 s, 30 000 x 25 000 180 s (stages 13, 15, 56 and 83 s, pictures and report 5 s).
+_BASE_SECONDS = {1: 1.0, 2: 2.0, 3: 3.0, 4: 6.0}
+_SECONDS_PER_MEGAPIXEL = {1: 0.018, 2: 0.021, 3: 0.073, 4: 0.112}
+
+# Bytes on disk by bit depth, from the files of the same pairs. TIFF by stage: two padded images,
+# the preview of stage 2, the aligned one. FITS: rows start and end within a disk block.
 _TIFF_BYTES_PER_PIXEL = {8: 4.2, 16: 8.4, 32: 16.0}
+_TIFF_SHARE_OF_STAGE = {1: 0.37, 2: 0.15, 3: 0.48}
+_FITS_SHARE_OF_STAGE = {1: 0.5, 2: 0.25, 3: 0.25}
 _DIFFERENCE_TIFF_BYTES_PER_PIXEL = {8: 3.4, 16: 3.8, 32: 4.1}
 _FITS_BYTES_PER_PIXEL = {8: 3 * 1 + 4, 16: 3 * 4 + 4, 32: 3 * 4 + 4}
 _FITS_IMAGES = 4
@@ -122,6 +132,7 @@ def estimate_pipeline_memory(
     post_shape: Sequence[int] | None = None,
     bits: int = 8,
     threads: int = _MEASURED_THREADS,
+    stages: Collection[int] = _ALL_STAGES,
 ) -> int:
     """Return the expected peak memory in bytes.
 
@@ -135,11 +146,14 @@ def estimate_pipeline_memory(
         Bits per pixel and channel.
     threads : int
         Threads of the run.
+    stages : collection of int
+        The stages that run.
     """
     ny, nx = canvas_shape
     inner_ny, inner_nx = post_shape or canvas_shape
+    share = _SHARE_OF_STAGE.get(max(stages, default=_LAST_STAGE), 1.0)
     return int(
-        _BASE_BYTES[_known_depth(bits)]
+        share * _BASE_BYTES[_known_depth(bits)]
         + _SAMPLE_BYTES_PER_PIXEL * min(inner_ny * inner_nx, _MOST_SAMPLED_PIXELS)
         + _BYTES_PER_CANVAS_PIXEL * ny * nx
         + _BYTES_PER_CANVAS_COLUMN * nx
@@ -152,18 +166,36 @@ def estimate_pipeline_output_size(
     checkpoint_format: str = "tiff",
     differences: int = 1,
     bits: int = 8,
+    stages: Collection[int] = _ALL_STAGES,
 ) -> int:
-    """Return the expected bytes on disk; the border of the canvas costs nothing."""
+    """Return the expected bytes on disk; the border of the canvas costs nothing.
+
+    Parameters
+    ----------
+    post_shape : sequence of int
+        ``(ny, nx)`` of the post image in pixels.
+    checkpoint_format : str
+        ``tiff``, ``fits`` or ``both``.
+    differences : int
+        Number of scales, each of which has a difference of its own.
+    bits : int
+        Bits per pixel and channel.
+    stages : collection of int
+        The stages that write.
+    """
     depth = _known_depth(bits)
-    per_pixel = (
-        _DIFFERENCE_FITS_BYTES_PER_PIXEL + _DIFFERENCE_TIFF_BYTES_PER_PIXEL[depth]
-    ) * differences
-    per_row = _FITS_BYTES_PER_ROW * differences
+    per_pixel = per_row = 0.0
+    if _LAST_STAGE in stages:
+        both = _DIFFERENCE_FITS_BYTES_PER_PIXEL + _DIFFERENCE_TIFF_BYTES_PER_PIXEL[depth]
+        per_pixel = both * differences
+        per_row = _FITS_BYTES_PER_ROW * differences
     if checkpoint_format in ("tiff", "both"):
-        per_pixel += _TIFF_BYTES_PER_PIXEL[depth]
+        share = sum(_TIFF_SHARE_OF_STAGE.get(stage, 0.0) for stage in set(stages))
+        per_pixel += share * _TIFF_BYTES_PER_PIXEL[depth]
     if checkpoint_format in ("fits", "both"):
-        per_pixel += _FITS_BYTES_PER_PIXEL[depth]
-        per_row += _FITS_BYTES_PER_ROW * _FITS_IMAGES
+        share = sum(_FITS_SHARE_OF_STAGE.get(stage, 0.0) for stage in set(stages))
+        per_pixel += share * _FITS_BYTES_PER_PIXEL[depth]
+        per_row += share * _FITS_BYTES_PER_ROW * _FITS_IMAGES
     return int(post_shape[0] * (post_shape[1] * per_pixel + per_row))
 
 
@@ -187,6 +219,7 @@ def preflight_check(
     bits: int = 8,
     threads: int = _MEASURED_THREADS,
     custom_bytes: int = 0,
+    stages: Collection[int] = _ALL_STAGES,
 ) -> PreflightReport:
     """Compare what a run needs with what there is.
 
@@ -206,14 +239,16 @@ def preflight_check(
         Threads of the run.
     custom_bytes : int
         Memory for extra stages and for plots at full resolution.
+    stages : collection of int
+        The stages that would run.
     """
     pad = 2 * int(params["pad"])
     canvas = [max(a, b) + pad for a, b in zip(post_shape, pre_shape, strict=True)]
     from exo2micro.subtraction.scale import active_estimators
 
     differences = len(active_estimators(params))
-    memory = estimate_pipeline_memory(canvas, post_shape, bits, threads) + custom_bytes
-    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences, bits)
+    memory = estimate_pipeline_memory(canvas, post_shape, bits, threads, stages) + custom_bytes
+    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences, bits, stages)
     free_memory = get_available_memory()
     free_disk = shutil.disk_usage(existing_folder(Path(output_dir))).free
     problems = []
@@ -229,7 +264,12 @@ def preflight_check(
             f"in {output_dir}; free space, choose another output_dir, "
             "or start all the same with force_run"
         )
-    seconds = _BASE_SECONDS + _SECONDS_PER_MEGAPIXEL * post_shape[0] * post_shape[1] / 1e6
+    megapixels = post_shape[0] * post_shape[1] / 1e6
+    seconds = sum(
+        base + _SECONDS_PER_MEGAPIXEL[stage] * megapixels
+        for stage, base in _BASE_SECONDS.items()
+        if stage in stages
+    )
     return PreflightReport(memory, free_memory, disk, free_disk, seconds, tuple(problems))
 
 
