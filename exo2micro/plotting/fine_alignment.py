@@ -6,6 +6,8 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
+from exo2micro.alignment.transform import Transform
+from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.density import NO_DATA
 from exo2micro.plotting.figure import WIDTH_IN, finish, new_figure, say, signed, style
@@ -126,10 +128,25 @@ def _draw_details(
         grid[0, column].set_title(f"{len(post)} px at ({x:.0f}, {y:.0f})", loc="left")
 
 
+def before_fine_step(view: PairView) -> Raster:
+    """Return pre as stage 2 places it, resampled as in the final image.
+
+    The checkpoint of stage 2 is bilinear: it blurs noise away and would correlate better with post
+    than the final image where both alignments are good.
+    """
+    record = view.records.get(2)
+    if record is None or record.transform is None:
+        return view.coarse
+    row, col = record.facts["offset"]
+    transform = Transform.from_dict(record.transform).shifted(col, row)
+    return WarpedRaster(view.before, transform, view.before.shape)
+
+
 class FineAlignment(Diagnostic):
     """The alignment close up: full-resolution details before and after the fine step."""
 
     name = "fine_alignment"
+    revision = 2
     shows = (
         "Details at full resolution, post-stain (magenta) over pre-stain (green), before the fine "
         "step (above) and in the final alignment (below), where the scans have most texture."
@@ -149,7 +166,7 @@ class FineAlignment(Diagnostic):
         return plot_fine_alignment(
             view.post,
             view.pre,
-            coarse_im=view.coarse,
+            coarse_im=before_fine_step(view),
             pixel_size_um=view.pixel_size_um,
             **view.keywords,
         )

@@ -1,6 +1,7 @@
 """The numbers behind the pictures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from plot_scene import (
     make_view,
 )
 
+from exo2micro.alignment.transform import Transform
+from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.errors import ParameterError
 from exo2micro.plotting import DIAGNOSTICS
 from exo2micro.plotting.captions import describe_diagnostics
@@ -25,7 +28,7 @@ from exo2micro.plotting.difference_histogram import plot_difference_histogram
 from exo2micro.plotting.difference_image import difference_colours, plot_difference_image
 from exo2micro.plotting.excess_heatmap import plot_excess_heatmap
 from exo2micro.plotting.figure import figure_bytes
-from exo2micro.plotting.fine_alignment import plot_fine_alignment
+from exo2micro.plotting.fine_alignment import before_fine_step, plot_fine_alignment
 from exo2micro.plotting.pair import image_pair
 from exo2micro.plotting.places import textured_places
 from exo2micro.plotting.pre_post_heatmap import plot_pre_post_heatmap
@@ -33,6 +36,7 @@ from exo2micro.plotting.pre_post_histograms import plot_pre_post_histograms
 from exo2micro.plotting.ratio_histogram import plot_ratio_histogram_simple
 from exo2micro.plotting.registration import plot_registration
 from exo2micro.plotting.residual_map import NOT_MATCHED, plot_residual_map
+from exo2micro.raster import ArrayRaster
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 NAMES = [
@@ -480,3 +484,15 @@ def test_another_seed_gives_another_picture(scene):
     first = figure_bytes(plot_excess_heatmap(scene.post, scene.pre, scale=SCALE))
     other = Scene(seed=4)
     assert first != figure_bytes(plot_excess_heatmap(other.post, other.pre, scale=SCALE))
+
+
+def test_the_state_before_the_fine_step_is_resampled_as_the_final_one():
+    scene = Scene()
+    view = make_view(scene)
+    found = Transform.translation(40.5, 0.0).to_dict()
+    coarse = SimpleNamespace(transform=found, facts={"offset": [PAD, PAD]})
+    seen = before_fine_step(replace(view, records={**view.records, 2: coarse}))
+    inner = slice(PAD + 20, PAD + 280), slice(PAD + 40, PAD + 320)
+    exact = WarpedRaster(ArrayRaster(scene.pre), Transform.translation(0.5, 0.0), SHAPE)
+    there = exact.read(slice(20, 280), slice(40, 320))
+    assert seen.read(*inner) == pytest.approx(there, abs=1e-3)
