@@ -133,7 +133,7 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
     CheckpointError
         If the file is missing, damaged or holds no 2-D image.
     DetectionError
-        If it is another image of exo2micro.
+        If it is another image of exo2micro, or noise or header do not fit the image.
     FailedVerdictError
         If its verdict is FAIL.
     """
@@ -143,6 +143,13 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
     if _is_own(header) and stage != _DIFFERENCE_STAGE:
         msg = f"{path} is an image of stage {stage}, not a difference; give the 04_difference file"
         raise DetectionError(msg)
+    for name in ("ERR", "DQ"):
+        if name in planes.misfits:
+            shapes = f"{planes.misfits[name]}, not {planes.data.shape}"
+            msg = (
+                f"the plane {name} of {path} has the shape {shapes}; mend or remove that extension"
+            )
+            raise DetectionError(msg)
     verdict = str(header.get("VERDICT", ""))
     refuse_failed(verdict, str(header.get("REASON", "")), str(path), accept_failed=accept_failed)
     return Difference(
@@ -151,7 +158,7 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
         quality=planes.extensions.get("DQ"),
         offset=_offset(header),
         pixel_size_um=_pixel_size(header),
-        gain=max(0.0, float(header.get("GAINPOST", 0.0))),
+        gain=max(0.0, _number(header, "GAINPOST", 0.0)),
         verdict=verdict,
         reason=str(header.get("REASON", "")),
         provenance=_provenance(planes),
@@ -176,15 +183,24 @@ def _offset(header: Mapping[str, Any]) -> tuple[float, float]:
     """Return where the first post-stain pixel lies; (0, 0) in files of others."""
     if header.get("WCSNAME") != "POST-STAIN":
         return 0.0, 0.0
-    return float(header["CRPIX1"]) - 1, float(header["CRPIX2"]) - 1
+    return _number(header, "CRPIX1", 1.0) - 1, _number(header, "CRPIX2", 1.0) - 1
 
 
 def _pixel_size(header: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the pixel size in um if the linear coordinates have that unit."""
     if any(str(header.get(f"CUNIT{n}", "")).strip() != "um" for n in (1, 2)):
         return None
-    size = abs(float(header.get("CDELT1", 0))), abs(float(header.get("CDELT2", 0)))
+    size = abs(_number(header, "CDELT1", 0.0)), abs(_number(header, "CDELT2", 0.0))
     return size if min(size) > 0 else None
+
+
+def _number(header: Mapping[str, Any], key: str, default: float) -> float:
+    """Return a number from a header."""
+    value = header.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"the header card {key} must be a number, got {value!r}; mend or remove it"
+        raise DetectionError(msg)
+    return float(value)
 
 
 def _provenance(planes: FitsPlanes) -> dict[str, Any]:

@@ -76,8 +76,8 @@ def measure_mesh(difference: Difference, threads: int = 1) -> Mesh:
     known = np.isfinite(level) & (scatter > 0)
     if not known.any():
         msg = (
-            "the difference is empty: it has no pixels with data, or all are equal; look at "
-            "the images and at the verdict of the run"
+            "the difference is empty: it has no pixels with data and known noise, or too few, or "
+            "all are equal; look at the image, its planes DQ and ERR, and the verdict of the run"
         )
         raise DetectionError(msg)
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)

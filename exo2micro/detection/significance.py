@@ -165,7 +165,7 @@ class MatchedFilter:
             return variance
         chance = np.clip(box_mean(data), -noise, noise)
         whole = variance + np.float32(self.echo) * chance
-        return np.maximum(whole, np.float32(_LEAST_VARIANCE) * variance)
+        return np.asarray(np.maximum(whole, np.float32(_LEAST_VARIANCE) * variance))
 
     def _normed(self, signal: FloatImage, power: FloatImage) -> FloatImage:
         norm = np.sqrt(np.maximum(power, 0)) * np.float32(self.scatter)
@@ -183,4 +183,4 @@ def box_mean(image: FloatImage) -> FloatImage:
     """Return the mean over 3 x 3 pixels, of zeros beyond the image; the same bits in any window."""
     padded = np.pad(image, 1)
     lines = padded[:-2] + padded[1:-1] + padded[2:]
-    return (lines[:, :-2] + lines[:, 1:-1] + lines[:, 2:]) / np.float32(BOX_PX**2)
+    return np.asarray((lines[:, :-2] + lines[:, 1:-1] + lines[:, 2:]) / np.float32(BOX_PX**2))

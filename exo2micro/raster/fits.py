@@ -170,7 +170,7 @@ class FitsRaster(Raster):
             msg = f"{path}: the primary HDU is not a plain 2-D image"
             raise ValueError(msg)
         self.shape = (header["NAXIS2"], header["NAXIS1"])
-        kinds = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
+        kinds = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
         stored = np.dtype(kinds[header["BITPIX"]])
         self._map = np.memmap(path, stored, "r", start, self.shape)
         self.dtype = stored.newbyteorder("=")

@@ -35,12 +35,15 @@ class FitsPlanes:
         The first 2-D image.
     extensions : mapping
         Other images of the same shape by EXTNAME, upper-case.
+    misfits : mapping
+        Shapes of the other images that have another one, by EXTNAME.
     """
 
     path: Path
     header: Mapping[str, Any]
     data: Raster
     extensions: Mapping[str, Raster]
+    misfits: Mapping[str, tuple[int, ...]]
 
 
 class SectionRaster(Raster):
@@ -105,7 +108,9 @@ def open_fits_planes(path: Path) -> FitsPlanes:
         )
         raise CheckpointError(msg) from error
     (_, first), *others = found
-    return FitsPlanes(path, header, first, {n: r for n, r in others if r.shape == first.shape})
+    extensions = {name: raster for name, raster in others if raster.shape == first.shape}
+    misfits = {name: raster.shape for name, raster in others if raster.shape != first.shape}
+    return FitsPlanes(path, header, first, extensions, misfits)
 
 
 def _raster(path: Path, number: int, shape: tuple[int, ...], *, is_compressed: bool) -> Raster:
@@ -136,7 +141,10 @@ def _images_of(path: Path) -> tuple[dict[str, Any], list[tuple[str, Raster]]]:
             ]
     first = described[0][2] if described else "none"
     if len(first) != 2:
-        msg = f"the first image of {path} must be 2-D (ny, nx), got shape {first}"
+        msg = (
+            f"the first image of {path} must be 2-D (ny, nx), got shape {first}; give a file with "
+            "the difference as its first image"
+        )
         raise CheckpointError(msg)
     return header, [
         (name, _raster(path, number, shape, is_compressed=is_compressed))

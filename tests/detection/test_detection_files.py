@@ -64,7 +64,7 @@ def test_a_file_of_another_program_without_planes(tmp_path):
     assert "estimated" in found.facts.noise_source
 
 
-@pytest.mark.parametrize("dtype", ["i2", "i4", "f8"])
+@pytest.mark.parametrize("dtype", ["i2", "i4", "i8", "f8"])
 def test_pixel_types_and_extensions_of_others(tmp_path, dtype):
     data = np.random.default_rng(0).normal(0, 9, (200, 200))
     data[50:54, 60:64] += 150
@@ -133,3 +133,74 @@ def test_a_cut_off_file(tmp_path):
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(CheckpointError, match="cut"):
         open_difference(path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "i8", "f8"])
+def test_integers_in_the_primary_image_keep_their_zeros(tmp_path, dtype):
+    data = np.rint(np.random.default_rng(0).normal(40, 5, (200, 200)))
+    data[50:54, 60:64] += 100
+    data[::7, ::5] = 0
+    difference = open_difference(write_foreign(tmp_path / "primary.fits", data.astype(dtype)))
+    pixels = difference.read(slice(0, 200), slice(0, 200))
+    assert np.mean(pixels.has_data) == pytest.approx(1 if dtype != "f8" else 0.971, abs=0.001)
+    np.testing.assert_array_equal(pixels.data, data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("RICE_1", "i2"), ("GZIP_2", "f4"), ("HCOMPRESS_1", "i4"), ("GZIP_1", "i2")]
+)
+def test_compressed_images_of_others(tmp_path, kind, dtype):
+    data = np.random.default_rng(0).normal(0, 30, (200, 200)).astype(dtype)
+    data[50:54, 60:64] += 500
+    tiles = {"tile_shape": (200, 200)} if kind == "HCOMPRESS_1" else {}
+    plane = fits.CompImageHDU(data, compression_type=kind, quantize_level=0, **tiles)
+    fits.HDUList([fits.PrimaryHDU(), plane]).writeto(tmp_path / "packed.fits")
+    difference = open_difference(tmp_path / "packed.fits")
+    np.testing.assert_array_equal(difference.read(slice(0, 200), slice(0, 200)).data, data)
+    assert len(detect(difference)) == 1
+
+
+def test_primary_images_scaled_by_their_header(tmp_path):
+    data = np.random.default_rng(0).normal(0, 9, (200, 200)).astype(np.float32)
+    hdu = fits.PrimaryHDU(data.copy())
+    hdu.scale("int16", bzero=100, bscale=0.01)
+    hdu.writeto(tmp_path / "scaled.fits")
+    pixels = open_difference(tmp_path / "scaled.fits").read(slice(0, 200), slice(0, 200))
+    np.testing.assert_allclose(pixels.data, data, atol=0.006)
+
+
+@pytest.mark.parametrize("name", ["ERR", "DQ"])
+def test_a_plane_of_another_shape_is_not_left_out_silently(tmp_path, name):
+    data = np.ones((64, 64), np.float32)
+    path = tmp_path / "odd.fits"
+    fits.HDUList([fits.PrimaryHDU(data), fits.ImageHDU(data[:9], name=name)]).writeto(path)
+    with pytest.raises(DetectionError, match=rf"{name}.*\(9, 64\)"):
+        open_difference(path)
+
+
+@pytest.mark.parametrize("value", [0, np.nan, -1])
+def test_noise_that_is_nowhere_known(tmp_path, value):
+    data = np.random.default_rng(0).normal(0, 2, (200, 200)).astype(np.float32)
+    error = fits.ImageHDU(np.full_like(data, value), name="ERR")
+    fits.HDUList([fits.PrimaryHDU(data), error]).writeto(tmp_path / "noise.fits")
+    with pytest.raises(DetectionError, match="known noise"):
+        detect(open_difference(tmp_path / "noise.fits"))
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"GAINPOST": "much"},
+        {"WCSNAME": "POST-STAIN", "CRPIX1": "left"},
+        {"CUNIT1": "um", "CUNIT2": "um", "CDELT1": "small"},
+    ],
+)
+def test_header_cards_that_are_no_numbers(tmp_path, cards):
+    path = write_foreign(tmp_path / "cards.fits", np.ones((64, 64), np.float32), **cards)
+    with pytest.raises(DetectionError, match=f"{list(cards)[-1]} must be a number"):
+        open_difference(path)
+
+
+def test_a_header_that_names_coordinates_without_an_origin(tmp_path):
+    path = write_foreign(tmp_path / "wcs.fits", np.ones((64, 64), np.float32), WCSNAME="POST-STAIN")
+    assert open_difference(path).offset == (0, 0)
