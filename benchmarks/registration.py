@@ -3,6 +3,7 @@
     python benchmarks/registration.py --output figures.jsonl
     python benchmarks/registration.py --main --seeds 3 --pairs FOLDER --output main.jsonl
     python benchmarks/registration.py --interpolation
+    python benchmarks/registration.py --coverage 200
 
 Every pair is one JSON line in ``--output``; pairs that are there already are not measured again, so
 that a run that was stopped goes on where it was. The tables are Markdown, for ``RESULTS.md``.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bound_coverage import table as coverage_table
 from interpolation import table as interpolation_table
 from registration_cases import cases, main_cases, placed, rasters_on_disk, true_error
 
@@ -217,7 +219,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, help="keep the files of --main here for another run")
     parser.add_argument("--output", type=Path, help="JSON lines, one per pair; read to go on")
     parser.add_argument("--interpolation", action="store_true", help="compare interpolators")
+    parser.add_argument("--coverage", type=int, metavar="TRIALS", help="simulate the bound")
     options = parser.parse_args()
+    if options.coverage:
+        print(coverage_table(options.coverage))
+        return
     if options.interpolation:
         print(interpolation_table())
         return

@@ -1,6 +1,6 @@
 """Certificate: what tiles that were held out of the fit say about an alignment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Certificate:
         Fraction of the sample, 0 to 1, that lies near a significant held-out tile.
     forward_backward_px : float
         Median distance between a point and itself after matching post to pre and back.
+    median_interval_px, p95_interval_px : tuple of float
+        90 % intervals of the two; the second ends at `bound_px`.
     verdict : Verdict
         PASS, CHECK or FAIL, with the reasons in words.
     """
@@ -45,6 +47,8 @@ class Certificate:
     coverage: float
     forward_backward_px: float
     verdict: Verdict
+    median_interval_px: tuple[float, float] = (np.inf, np.inf)
+    p95_interval_px: tuple[float, float] = (np.inf, np.inf)
 
     @property
     def tiles(self) -> int:
@@ -60,6 +64,8 @@ class Certificate:
             "median_px": _json_number(self.median_px),
             "p95_px": _json_number(self.p95_px),
             "bound_px": _json_number(self.bound_px),
+            "median_interval_px": [_json_number(end) for end in self.median_interval_px],
+            "p95_interval_px": [_json_number(end) for end in self.p95_interval_px],
             "coverage": self.coverage,
             "forward_backward_px": _json_number(self.forward_backward_px),
             "tiles": self.tiles,
@@ -80,6 +86,8 @@ class Certificate:
             coverage=float(record["coverage"]),
             forward_backward_px=_number(record["forward_backward_px"]),
             verdict=Verdict(Level[record["level"]], tuple(record["reasons"])),
+            median_interval_px=_interval(record["median_interval_px"]),
+            p95_interval_px=_interval(record["p95_interval_px"]),
         )
 
 
@@ -91,3 +99,9 @@ def _json_number(value: float) -> float | None:
 def _number(value: float | None) -> float:
     """Return infinity for a number that was not measured."""
     return float("inf") if value is None else float(value)
+
+
+def _interval(ends: Sequence[float | None]) -> tuple[float, float]:
+    """Return both ends of an interval, infinite where nothing was measured."""
+    low, high = (_number(end) for end in ends)
+    return low, high

@@ -31,6 +31,9 @@ WRONG_PX = 2.0
 LEAST_TILES = 10
 LEAST_COVERAGE = 0.5
 LEAST_SUPPORT = 0.5
+# Matching there and back agrees within the tiles' errors, hundredths of a pixel; the limit is that
+# of the bound.
+RETURNING_PX = 0.5
 # Enough tiles for the median of the forward-backward distance.
 RETURNING_TILES = 40
 COVERAGE_OVERVIEW_PX = 400
@@ -86,11 +89,14 @@ def certify(
     residuals = np.einsum("nij,nj->ni", linear, kept.shifts)
     precisions = kept.precisions * PRECISION_FACTOR
     median = p95 = bound = np.inf
+    intervals = ((np.inf, np.inf),) * 2
     if len(kept.centres) >= LEAST_TILES:
         model = ErrorModel(kept.shifts, kept.centres, precisions**2, _places(both, factor))
         median, p95, bound = model.quantiles()
+        intervals = model.intervals()
     coverage = _coverage(both, factor, kept.centres, 1.6 * spacing_px)
-    verdict = doubt or _verdict(kept, misfits, median, bound, coverage)
+    returning = _forward_backward(post.raster, pre.raster, transform, kept, plan, threads)
+    verdict = doubt or _verdict(kept, misfits, (median, bound), coverage, returning)
     return Certificate(
         positions=kept.centres,
         residuals=residuals,
@@ -99,10 +105,10 @@ def certify(
         p95_px=p95,
         bound_px=bound,
         coverage=coverage,
-        forward_backward_px=_forward_backward(
-            post.raster, pre.raster, transform, kept, plan, threads
-        ),
+        forward_backward_px=returning,
         verdict=verdict,
+        median_interval_px=intervals[0],
+        p95_interval_px=intervals[1],
     )
 
 
@@ -197,10 +203,14 @@ def _unsupported(kept: TileMatches, tried: int) -> Verdict | None:
 
 
 def _verdict(
-    kept: TileMatches, misfits: int, median: float, bound: float, coverage: float
+    kept: TileMatches,
+    misfits: int,
+    figures: tuple[float, float],
+    coverage: float,
+    returning_px: float,
 ) -> Verdict:
     """Return the verdict and its reasons in words."""
-    count = len(kept.centres)
+    count, (median, bound) = len(kept.centres), figures
     if np.isfinite(median) and median > WRONG_PX:
         return Verdict.fail(f"the alignment is off by {median:.1f} px on half the held-out tiles")
     reasons = []
@@ -218,6 +228,11 @@ def _verdict(
         reasons.append(
             f"{misfits} of {count} held-out tiles lie off the others, and their parts or "
             "neighbours confirm it: a piece of the sample may have moved (see the map of residuals)"
+        )
+    if count >= LEAST_TILES and RETURNING_PX < returning_px < np.inf:
+        reasons.append(
+            f"points matched to pre and back miss themselves by {returning_px:.2f} px (median), "
+            f"more than {RETURNING_PX:g} px"
         )
     if coverage < LEAST_COVERAGE:
         reasons.append(f"held-out tiles certify only {100 * coverage:.0f} % of the sample")

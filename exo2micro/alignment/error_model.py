@@ -1,6 +1,7 @@
 """The alignment error over a sample, estimated from noisy held-out tiles."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from exo2micro._typing import Points
 
 Array = NDArray[np.float64]
+Interval = tuple[float, float]
 
 # A tile is off, not noisy, beyond this many of its errors and of pixels.
 OUTLIER_SIGMAS = 5.0
@@ -16,8 +18,9 @@ OUTLIER_PX = 1.0
 # fitted to them scatter, in the frame of the tiles, by this much more than their mean would.
 FIT_TILES_PER_TILE = 3.0
 COEFFICIENT_PER_MEAN = 1.5
-# The scatter to expect beyond the tiles' own errors, relative to these.
-SCATTER_PER_PRECISION = 0.3
+# The scatter to expect beyond the tiles' own errors, relative to these. With few tiles it decides:
+# `benchmarks/registration.py --coverage` measures what part of the bounds cover.
+SCATTER_PER_PRECISION = 0.6
 # Sizes that the parts of the error may have, in units of those expected. The field is drawn given
 # its size, the scatter is the size itself and needs finer steps.
 STEPS = 2.0 ** np.arange(-2, 11, 2)
@@ -66,6 +69,17 @@ class ErrorModel:
 
     def quantiles(self) -> tuple[float, float, float]:
         """Return the median, the 95 % quantile, and the 95 % upper limit of the latter, pixels."""
+        middle, upper = self._draws
+        return float(np.median(middle)), float(np.median(upper)), float(np.quantile(upper, 0.95))
+
+    def intervals(self) -> tuple[Interval, Interval]:
+        """Return the 90 % intervals of the median and of the 95 % quantile, pixels."""
+        (low, high), (low_upper, high_upper) = np.quantile(self._draws, (0.05, 0.95), axis=1).T
+        return (float(low), float(high)), (float(low_upper), float(high_upper))
+
+    @cached_property
+    def _draws(self) -> Array:
+        """Median and 95 % quantile over the sample of each draw from the posterior."""
         generator = np.random.default_rng(SEED)
         lengths = np.empty((DRAWS, len(self.places)))
         found = self.posterior
@@ -74,8 +88,7 @@ class ErrorModel:
             theta = theta + found.roots[cell] @ generator.normal(size=theta.shape)
             off = generator.binomial(self.count, len(self.off_lengths) / self.count)
             lengths[draw] = self._lengths(theta, found.scatters_px[cell], off, generator)
-        middle, upper = np.quantile(lengths, (0.5, 0.95), axis=1)
-        return float(np.median(middle)), float(np.median(upper)), float(np.quantile(upper, 0.95))
+        return np.asarray(np.quantile(lengths, (0.5, 0.95), axis=1))
 
     def _lengths(
         self, field: Array, scatter_px: float, off: int, generator: np.random.Generator

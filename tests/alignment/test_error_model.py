@@ -56,3 +56,27 @@ def test_tiles_that_are_off_raise_the_quantile():
     found = ErrorModel(shifts, positions, np.full(36, 0.02**2), grid(20)).quantiles()
     assert found[0] < 0.1
     assert found[1] > 4.0
+
+
+def test_intervals_hold_the_figures_and_end_at_the_bound():
+    generator = np.random.default_rng(9)
+    found = model(generator, grid(6), grid(20), noise=0.1, error=slanted)
+    median, upper, bound = found.quantiles()
+    of_median, of_upper = found.intervals()
+    assert of_median[0] < median < of_median[1] < bound
+    assert of_upper[0] < upper < of_upper[1] == bound
+
+
+@pytest.mark.parametrize(("tiles", "scatter"), [(3, 0.1), (6, 0.03)])
+def test_bound_covers_scatter_that_few_tiles_hardly_show(tiles, scatter):
+    generator = np.random.default_rng(10)
+    places, covered = grid(20), []
+    for _ in range(60):
+        truth = generator.normal(0, scatter, places.shape)
+
+        def error(points, scatter=scatter):
+            return generator.normal(0, scatter, points.shape)
+
+        found = model(generator, grid(tiles), places, noise=0.1, error=error)
+        covered.append(found.quantiles()[2] >= np.quantile(np.hypot(*truth.T), 0.95))
+    assert np.mean(covered) >= 0.9
