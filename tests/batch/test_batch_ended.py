@@ -11,6 +11,8 @@ import pytest
 from batch_lab import PAIRS, digests
 
 from exo2micro.batch import EventReader, Journal, resume_batch
+from exo2micro.batch.overview import batch_status
+from exo2micro.errors import OutputLockedError
 
 # A shell lets jobs in the background ignore SIGINT, and the tests may be one.
 START = """
@@ -20,19 +22,27 @@ from exo2micro import run_batch
 run_batch(raw_dir=sys.argv[1] + "/raw", output_dir=sys.argv[1] + "/processed", parallel=True,
           n_workers=2)
 """
+GO_ON = (
+    START.partition("from")[0]
+    + """
+from exo2micro.batch import resume_batch
+resume_batch(sys.argv[1] + "/processed")
+"""
+)
 
 
-def started_batch(lab: Path) -> tuple[subprocess.Popen, EventReader]:
-    """Start a batch in a process of its own and wait until its first pair runs."""
-    process = subprocess.Popen([sys.executable, "-c", START, str(lab)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+def started_batch(lab: Path, code: str) -> tuple[subprocess.Popen, set[int]]:
+    """Run a batch in a process of its own until a pair works; return it and its children."""
+    readers = {f: EventReader(f) for f in (lab / "processed" / "_batches").glob("*")}
+    for reader in readers.values():
+        reader.new()
+    process = subprocess.Popen([sys.executable, "-c", code, str(lab)], stderr=subprocess.DEVNULL)
+    deadline, events = time.monotonic() + 120, []
     while time.monotonic() < deadline:
-        folders = list((lab / "processed" / "_batches").glob("*"))
-        if folders:
-            reader = EventReader(folders[0])
-            events = reader.new()
-            if any(e.kind == "stage" for e in events):
-                return process, {e.detail["pid"] for e in events if e.kind == "started"}
+        for folder in (lab / "processed" / "_batches").glob("*"):
+            events += readers.setdefault(folder, EventReader(folder)).new()
+        if any(e.kind == "stage" and e.detail["state"] == "start" for e in events):
+            return process, {e.detail["pid"] for e in events if e.kind == "started"}
         time.sleep(0.05)
     process.kill()
     raise AssertionError("the batch did not start")
@@ -45,16 +55,19 @@ def wait_until_gone(pids) -> None:
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_batch_that_is_ended_leaves_no_process_and_is_resumed(lab, calm, number):
-    process, pids = started_batch(lab)
-    process.send_signal(number)
-    process.wait(timeout=60)
-    wait_until_gone(pids)
-    journal = Journal.latest(lab / "processed")
-    assert journal.ended == ("" if number == signal.SIGKILL else "cancelled")
-    assert not journal.is_running
-    assert journal.unfinished
+def test_a_batch_that_is_ended_again_and_again_leaves_no_process_and_is_resumed(lab, calm):
+    for number, code in ((signal.SIGINT, START), (signal.SIGTERM, GO_ON), (signal.SIGKILL, GO_ON)):
+        process, pids = started_batch(lab, code)
+        with pytest.raises(OutputLockedError, match=f"in use by process {process.pid}"):
+            resume_batch(lab / "processed")
+        assert "running" in str(batch_status(lab / "processed"))
+        process.send_signal(number)
+        process.wait(timeout=60)
+        wait_until_gone(pids)
+        journal = Journal.latest(lab / "processed")
+        assert journal.ended == ("" if number == signal.SIGKILL else "cancelled")
+        assert not journal.is_running
+        assert journal.unfinished
     results = resume_batch(lab / "processed")
     assert [r["status"].split(",")[0] for r in results] == ["complete"] * len(PAIRS)
     for sample, _ in PAIRS:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +18,10 @@ VICTIM, OTHERS = PAIRS[0], PAIRS[1:]
 
 
 class Saboteur:
-    """Does something to the process of the first pair when it reaches a stage."""
+    """Does something to the process of the first pair when it reaches stages, once in each."""
 
-    def __init__(self, stage: int, deed, times: int = 1) -> None:
-        self.stage, self.deed, self.left = stage, deed, times
+    def __init__(self, deed, *stages: int) -> None:
+        self.stages, self.deed, self.done = list(stages), deed, []
         self.pid = None
 
     def __call__(self, event) -> None:
@@ -29,12 +30,19 @@ class Saboteur:
         if event.kind == "started":
             self.pid = event.detail["pid"]
         wanted = event.kind == "stage" and event.detail["state"] == "start"
-        if wanted and event.detail["number"] == self.stage and self.left:
-            self.left -= 1
+        if wanted and event.detail["number"] in self.stages:
             try:
                 self.deed(self.pid)
             except ProcessLookupError:
-                self.left += 1  # too late; the events of the next attempt come
+                return  # too late; the events of the next attempt come
+            self.stages.remove(event.detail["number"])
+            self.done.append(event.detail["number"])
+
+
+@pytest.fixture(autouse=True)
+def attentive(monkeypatch):
+    """Let the saboteur hear of a stage while it still runs."""
+    monkeypatch.setattr("exo2micro.batch.run._POLL_SECONDS", 0.01)
 
 
 def kill(pid: int) -> None:
@@ -53,17 +61,18 @@ def assert_others_are_calm(lab: Path, calm, results) -> None:
         assert digests(lab / "processed", sample) == calm[sample]
 
 
-@pytest.mark.parametrize("stage", [2, 3, 4])
-def test_a_pair_killed_in_a_stage_is_retried_alone_with_the_same_bytes(lab, calm, stage):
-    results = batch(lab, progress=Saboteur(stage, kill))
-    assert results[0]["attempts"] == 2
+def test_a_pair_killed_in_each_stage_is_retried_alone_with_the_same_bytes(lab, calm):
+    saboteur = Saboteur(kill, 1, 2, 3, 4)
+    results = batch(lab, retries=4, progress=saboteur)
+    assert saboteur.done == [1, 2, 3, 4]
+    assert results[0]["attempts"] == 5
     assert "out of memory" in results[0]["messages"][-1]
     assert digests(lab / "processed", VICTIM[0]) == calm[VICTIM[0]]
     assert_others_are_calm(lab, calm, results)
 
 
 def test_a_pair_that_is_killed_each_time_is_named_with_its_cause(lab, calm):
-    results = batch(lab, parallel=True, n_workers=2, progress=Saboteur(3, kill, times=9))
+    results = batch(lab, parallel=True, n_workers=2, progress=Saboteur(kill, 2, 3))
     assert results[0]["status"].startswith("error: killed by the system (SIGKILL), probably out of")
     assert results[0]["attempts"] == 2
     assert "PROBLEMS" in str(results)
@@ -91,7 +100,7 @@ def test_memory_that_runs_out_is_retried_alone(lab, calm, tmp_path, monkeypatch)
         most = psutil.Process(pid).memory_info().vms + 400_000_000
         resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
 
-    results = batch(lab, stages=["hungry:after=4"], progress=Saboteur(4, starve))
+    results = batch(lab, stages=["hungry:after=4"], progress=Saboteur(starve, 4))
     assert results[0]["attempts"] == 2, results[0]["status"]
     assert "ran out of memory at first" in results[0]["messages"][-1]
     made = digests(lab / "processed", VICTIM[0])
@@ -104,12 +113,14 @@ def test_a_pair_that_hangs_is_ended_with_all_its_processes(lab, calm):
 
     def freeze(pid):
         os.kill(pid, signal.SIGSTOP)
-        pids.append(pid)
+        pids.extend([pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))])
 
-    results = batch(lab, timeout_per_task=40, progress=Saboteur(2, freeze))
+    results = batch(
+        lab, parallel=True, n_workers=2, timeout_per_task=40, progress=Saboteur(freeze, 2)
+    )
     assert results[0]["status"].startswith("error: took longer than timeout_per_task = 40 s")
     assert results[0]["error_type"] == "TimeoutError"
-    assert not psutil.pid_exists(pids[0])
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
     assert_others_are_calm(lab, calm, results)
 
 
@@ -117,39 +128,41 @@ def test_a_disk_that_is_full_is_said_and_the_next_run_ends_with_the_same_bytes(l
     def fill(pid):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    results = batch(lab, progress=Saboteur(2, fill))
+    results = batch(lab, progress=Saboteur(fill, 2))
     assert results[0]["status"].startswith("error: ")
     assert "02_icp_aligned_pre.tiff" in results[0]["status"]
     assert_others_are_calm(lab, calm, results)
+    assert resume_batch(lab / "processed")[0]["status"].startswith("error: ")
     resume_batch(lab / "processed", retry_failed=True)
     assert digests(lab / "processed", VICTIM[0]) == calm[VICTIM[0]]
 
 
-def test_an_output_folder_that_cannot_be_made_is_that_pairs_error(lab, calm):
-    (lab / "processed").mkdir()
-    (lab / "processed" / VICTIM[0]).write_text("not a folder")
-    results = batch(lab, parallel=False)
-    assert results[0]["status"].startswith("error: ")
-    assert f"processed/{VICTIM[0]}" in results[0]["status"]
-    assert_others_are_calm(lab, calm, results)
-
-
-def test_a_truncated_raw_file_is_that_pairs_error(lab, calm):
-    (path,) = (lab / "raw" / VICTIM[0]).glob("*Pre*.tif")
+def test_what_can_never_run_is_each_pairs_own_error(lab, calm):
+    """A folder that cannot be made, a truncated raw file, a pair that somebody else works on."""
+    raw, processed = lab / "raw", lab / "processed"
+    writable = not os.geteuid()  # the superuser writes into any folder
+    wrong = ["A0", "A1", "B2"] if writable else ["A0", "A1", "B1", "B2"]
+    for sample in {*wrong} - {"A1"}:
+        shutil.copytree(raw / VICTIM[0], raw / sample)
+    processed.mkdir()
+    (processed / "A0").write_text("not a folder")
+    (path,) = (raw / VICTIM[0]).glob("*Pre*.tif")
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
-    results = batch(lab, parallel=True, n_workers=2)
-    assert results[0]["status"].startswith("error: ")
-    assert path.name in results[0]["status"]
-    assert_others_are_calm(lab, calm, results)
-
-
-def test_a_pair_in_use_by_another_process_is_named_with_the_owner(lab, calm):
-    results = []
-    with SampleDye(*VICTIM, lab / "processed", lab / "raw")._lock.held():
-        results = batch(lab)
-    assert f"is in use by process {os.getpid()}" in results[0]["status"]
-    assert_others_are_calm(lab, calm, results)
+    if not writable:
+        (processed / "B1").mkdir(mode=0o555)
+    with SampleDye("B2", "DAPI", processed, raw)._lock.held():
+        results = {r["sample"]: r for r in batch(lab, parallel=True, n_workers=2)}
+    assert list(results) == sorted([*wrong, "A2"])
+    assert "processed/A0" in results["A0"]["status"]
+    assert path.name in results["A1"]["status"]
+    assert f"is in use by process {os.getpid()}" in results["B2"]["status"]
+    if not writable:
+        assert "no permission" in results["B1"]["status"]
+    for sample in wrong:
+        assert results[sample]["status"].startswith("error: ")
+        assert results[sample]["error_type"]
+    assert_others_are_calm(lab, calm, [results["A0"], results["A2"]])
 
 
 CRASHING = '''

@@ -1,21 +1,26 @@
 """The table, the journal, parameters per pair, the plan and the ledger of memory."""
 
 import csv
+import errno
 import json
 import os
 from pathlib import Path
 
+import joblib
 import pytest
 from astropy.table import Table as AstropyTable
 from batch_lab import PAIRS
 
-from exo2micro import run_batch
-from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
+from exo2micro import SampleDye, run_batch
+from exo2micro.batch import BatchResults, EventReader, Journal, plan_batch, resume_batch
 from exo2micro.batch.admission import Ledger
 from exo2micro.batch.events import append_line, read_lines
 from exo2micro.batch.overrides import params_for, read_overrides
 from exo2micro.batch.overview import batch_status, stop_batch
+from exo2micro.batch.prepare import make_request, prepare
 from exo2micro.batch.results import COLUMNS
+from exo2micro.cli.app import main
+from exo2micro.cli.exits import ExitCode, exit_code_of_batch
 from exo2micro.errors import CheckpointError, ParameterError, RawPairingError
 from exo2micro.execution.control_group import free_memory_bytes
 from exo2micro.execution.preflight import PreflightReport
@@ -130,6 +135,100 @@ def test_an_unknown_dye_is_only_warned_of_where_that_is_asked_for(archive, tmp_p
     assert "FITC" in caplog.text
 
 
+def test_an_unknown_sample_or_pattern_too(archive, tmp_path, caplog):
+    how = {"raw_dir": archive / "raw", "output_dir": tmp_path, "samples": ["A1", "A9"]}
+    with pytest.raises(RawPairingError, match="no complete pair for A9 in"):
+        plan_batch(**how)
+    assert [row["sample"] for row in plan_batch(**how, strict_dyes=False)] == ["A1"]
+    assert "no complete pair for A9" in caplog.text
+    with pytest.raises(RawPairingError, match=r"for only B\*/DAPI in"):
+        plan_batch(raw_dir=archive / "raw", output_dir=tmp_path, only=["A1/*", "B*/DAPI"])
+
+
+def boundary_widths(lab: Path, **how) -> list[int]:
+    request = make_request(
+        lab / "processed", lab / "raw", how.pop("params", None), call={}, parallel=None,
+        checkpoint_format=None, **{"overrides": None} | how,
+    )  # fmt: skip
+    return [task.options["params"]["boundary_width"] for task in prepare(request, PAIRS)]
+
+
+def test_the_project_file_and_a_table_set_parameters_of_single_pairs(lab):
+    file = lab / "exo2micro.toml"
+    file.write_text(
+        "boundary_width = 4\n[batch]\nparallel = true\n[[overrides]]\ndye = 'DAPI'\n"
+        "boundary_width = 5\n[[overrides]]\nsample = 'A1'\nboundary_width = 7\n"
+    )
+    assert boundary_widths(lab) == [7, 5]
+    assert boundary_widths(lab, overrides=[{"sample": "A2", "boundary_width": 9}]) == [7, 9]
+    assert boundary_widths(lab, params={"boundary_width": 3}) == [3, 3]
+    run = SampleDye("A1", "DAPI", lab / "processed", lab / "raw")
+    assert run.params["boundary_width"] == 7, "every other command agrees"
+    file.write_text(file.read_text().replace("'A1'", "'A7'"))
+    with pytest.raises(ParameterError, match=r"toml:6: \[\[overrides\]\] of A7 concern none of"):
+        boundary_widths(lab)
+
+
+def test_a_full_disk_costs_a_line_of_the_journal_not_the_batch(tmp_path, monkeypatch, caplog):
+    journal = Journal.create(tmp_path, PAIRS, None)
+    journal.start(PAIRS)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("exo2micro.batch.journal.append_line", full)
+    journal.record({"sample": "A1", "dye": "DAPI", "status": "complete"}, 1)
+    assert "the disk is full" in caplog.text
+    assert journal.unfinished == [PAIRS[1]]
+    assert Journal.read(journal.folder).unfinished == PAIRS, "a resume runs it again"
+
+
+def test_other_backends_of_joblib_run_the_supervisors(lab):
+    with joblib.parallel_config(backend="loky"):
+        results = run_batch(
+            raw_dir=lab / "raw", output_dir=lab / "processed", parallel=True, n_workers=2,
+            to_stage=1,
+        )  # fmt: skip
+    assert [r["status"] for r in results] == ["complete", "complete"]
+    started = [e for e in EventReader(Journal.latest(lab / "processed").folder).new()
+               if e.kind == "started"]  # fmt: skip
+    parents = {e.detail["pid"] for e in started}
+    assert len(parents) == 2
+    assert os.getpid() not in parents
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--resume", "--set", "pad=3"], "--set would change nothing"),
+        (["--retry-failed", "--sample", "A1"], "--sample would change nothing"),
+        (["--where", "colour=red"], "the columns are sample, dye"),
+        (["--only", "A1/*", "--where", "sample=A2"], "no pair of the latest batch has sample=A2"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path, capsys, words, text):
+    journal = Journal.create(tmp_path, PAIRS, None)
+    journal.start(PAIRS)
+    for sample, dye in PAIRS:
+        journal.record({"sample": sample, "dye": dye, "status": "complete"}, 1)
+    assert main(["batch", *words, "--output-dir", str(tmp_path)]) == ExitCode.USAGE
+    assert text in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_exit_code_is_that_of_the_gravest_pair():
+    codes = [
+        exit_code_of_batch([{"status": s, "verdict": v} for s, v in results])
+        for results in (
+            [("complete", "PASS")],
+            [("complete", "PASS"), ("complete, check: x", "CHECK")],
+            [("failed: x", "FAIL"), ("complete, check: x", "CHECK")],
+            [("failed: x", "FAIL"), ("error: x", None)],
+            [("complete", "PASS"), ("skipped: the batch was stopped", None)],
+        )
+    ]
+    assert codes == [0, 3, 4, 1, 1]
+
+
 def test_the_plan_says_what_would_run_and_why(archive, tmp_path):
     table = plan_batch(raw_dir=archive / "raw", output_dir=tmp_path / "p", only=["A1/*"])
     (row,) = table
@@ -137,6 +236,7 @@ def test_the_plan_says_what_would_run_and_why(archive, tmp_path):
     assert row["why"] == "missing"
     assert row["memory"].endswith("MB")
     assert row["fits"] == "fine"
+    assert "1 of 1 pairs have something to run: " in str(table)
     assert not (tmp_path / "p").exists()
 
 
