@@ -165,7 +165,7 @@ def test_the_project_file_and_a_table_set_parameters_of_single_pairs(lab):
     run = SampleDye("A1", "DAPI", lab / "processed", lab / "raw")
     assert run.params["boundary_width"] == 7, "every other command agrees"
     file.write_text(file.read_text().replace("'A1'", "'A7'"))
-    with pytest.raises(ParameterError, match=r"toml:6: \[\[overrides\]\] of A7 concern none of"):
+    with pytest.raises(ParameterError, match=r"toml:7: \[\[overrides\]\] of A7 concern none of"):
         boundary_widths(lab)
 
 
