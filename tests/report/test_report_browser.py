@@ -29,6 +29,51 @@ def test_the_report_opens_and_every_picture_has_a_size_and_a_text(report):
     assert all(width > 50 and alt for width, alt in sizes)
 
 
+CONTRASTS = """() => {
+  const light = (text) => {
+    const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+      .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (e) => {
+    for (; e; e = e.parentElement) {
+      const colour = getComputedStyle(e).backgroundColor;
+      if (!colour.endsWith(", 0)")) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const found = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || ["SCRIPT", "STYLE"].includes(e.tagName)) continue;
+    const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), e.tagName, e.textContent.trim().slice(0, 40)]);
+  }
+  return found;
+}"""
+
+
+def test_words_stand_out_from_their_ground(report):
+    found = report.evaluate(CONTRASTS)
+    assert len(found) > 100
+    assert [row for row in found if row[0] < 4.5] == []  # WCAG 2.1, level AA
+
+
+def test_everything_can_be_reached_and_used_without_a_mouse(report):
+    order = []
+    for _ in range(60):
+        report.keyboard.press("Tab")
+        order.append(report.evaluate("document.activeElement.textContent.trim()"))
+        if order[-1] == "Swipe":
+            break
+    assert order[:2] == ["all pairs", "numbers"]
+    assert "Blink" in order
+    report.keyboard.press("Enter")
+    assert report.locator("[data-mode=swipe]").get_attribute("aria-pressed") == "true"
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert report.evaluate(outline) == "solid"
+
+
 def test_space_toggles_and_b_blinks_by_itself(report):
     assert shown(report).endswith("post-stain")
     report.keyboard.press(" ")
@@ -76,6 +121,10 @@ def test_a_failed_pair_has_no_button_for_a_difference(tab, failed):
     page.keyboard.press("r")
     assert shown(page).endswith("post-stain")
     tab.assert_clean()
+
+
+def test_the_index_is_readable(index):
+    assert [row for row in index.evaluate(CONTRASTS) if row[0] < 4.5] == []
 
 
 @pytest.fixture
