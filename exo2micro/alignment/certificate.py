@@ -55,6 +55,17 @@ class Certificate:
         """Number of held-out tiles with a significant match."""
         return len(self.positions)
 
+    @property
+    def summary(self) -> str:
+        """The figures in words."""
+        if not np.isfinite(self.bound_px):
+            return f"certificate: {self.tiles} held-out tiles match, too few for figures"
+        return (
+            f"certificate: alignment error {self.median_px:.3f} px (median), {self.p95_px:.3f} px "
+            f"(95 % of the sample), at most {self.bound_px:.3f} px; {self.tiles} held-out tiles "
+            f"vouch for {100 * self.coverage:.0f} % of the sample"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` restores the same bits. No value is NaN."""
         return {

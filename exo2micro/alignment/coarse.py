@@ -19,6 +19,7 @@ from exo2micro.alignment.search import (
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.verify import Verified, unsupported, verify
 from exo2micro.raster import Raster
+from exo2micro.raster.windows import map_ordered
 from exo2micro.verdict import Verdict
 
 # Overview side of the search per unit of `down_scale`: 144 px at the default of 0.3.
@@ -223,7 +224,10 @@ def _hypotheses(
     def features(*, mirrored: bool) -> list[tuple[Transform, str]]:
         level = max(i.factor_for(FEATURE_OVERVIEW_PX) for i in (post, pre))
         make = find_mirrored_features if mirrored else find_features
-        found = feature_search(post.derived(level, make), pre.derived(level, find_features))
+        both = ((post, make), (pre, find_features))
+        found = feature_search(
+            *map_ordered(lambda image: image[0].derived(level, image[1]), both, threads)
+        )
         return [(h.transform.unscaled(level, level), h.origin) for h in found]
 
     yield grid(angles, mirrored=False)

@@ -19,7 +19,7 @@ from exo2micro.alignment.search import grid_search, search_texture
 from exo2micro.alignment.transform import Transform
 from exo2micro.errors import RegistrationError
 from exo2micro.raster import Raster, as_raster
-from exo2micro.raster.windows import single_threaded_blas
+from exo2micro.raster.windows import single_threaded_libraries
 from exo2micro.verdict import Level, Verdict
 
 PHASE_OVERVIEW_PX = 400
@@ -88,7 +88,7 @@ def align(
         ``alignment.verdict`` says how far to trust it.
     """
     overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
-    with single_threaded_blas():
+    with single_threaded_libraries():
         first = coarse_align_overviews(*overviews, coarse or CoarseSettings(), threads=threads)
         second = refine_interior_overviews(
             *overviews, first.transform, interior or InteriorSettings(), threads=threads
@@ -113,7 +113,7 @@ def register_highorder(
 ) -> CoarseResult:
     """Run the coarse alignment (stage 2) on arrays; keywords are those of `CoarseSettings`."""
     overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
-    with single_threaded_blas():
+    with single_threaded_libraries():
         return coarse_align_overviews(*overviews, CoarseSettings(**settings), threads=threads)
 
 
@@ -138,7 +138,7 @@ def refine_interior_sift(
     """
     images = _checked(post, "post"), _checked(pre, "pre")
     start = initial or Transform.identity()
-    with single_threaded_blas():
+    with single_threaded_libraries():
         return refine_interior(*images, start, InteriorSettings(**settings), threads=threads)
 
 
@@ -166,7 +166,7 @@ def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Tra
     pair = make_overviews(_checked(post, "post"), _checked(pre, "pre"), 1)
     factor = max(image.factor_for(PHASE_OVERVIEW_PX) for image in pair)
     textures = [search_texture(image.at(factor), edges=True) for image in pair]
-    with single_threaded_blas():
+    with single_threaded_libraries():
         found = grid_search(textures[0], textures[1], [0.0], [1.0], keep=1)
     if not found:
         msg = "images of one brightness cannot be registered: look at the raw files"

@@ -26,6 +26,7 @@ from exo2micro.alignment.tiles import choose_held_out
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.verify import Verified, verify
 from exo2micro.raster import Raster
+from exo2micro.raster.windows import map_ordered
 from exo2micro.verdict import Level, Verdict
 
 # Tile side per unit of `interior_blur_base`: 80 px at the default of 8.
@@ -208,7 +209,7 @@ def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) ->
         if checked.accepted and (checked.clear or rounds == 2):
             return checked
     level = max(i.factor_for(FEATURE_OVERVIEW_PX) for i in (post, pre))
-    features = (image.derived(level, find_features) for image in (post, pre))
+    features = map_ordered(lambda i: i.derived(level, find_features), (post, pre), threads)
     for found in feature_search(*features):
         checked = verify(post, pre, found.transform.unscaled(level, level), threads=threads)
         if checked.accepted:

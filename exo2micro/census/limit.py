@@ -24,7 +24,7 @@ from exo2micro.detection import Detections, detect, open_difference
 from exo2micro.detection.completeness import Completeness
 from exo2micro.detection.injection import InjectedRaster
 from exo2micro.errors import DetectionError, FailedVerdictError, ParameterError
-from exo2micro.execution.machine import single_threaded_blas
+from exo2micro.execution.machine import single_threaded_libraries
 from exo2micro.execution.runner import StageRunner
 from exo2micro.pipeline import SampleDye
 from exo2micro.raster.checkpoint import CheckpointStore
@@ -184,7 +184,7 @@ def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[
         seed=plan.seed,
     )
     inputs = replace(inputs, rasters={**inputs.rasters, _POST: injected})
-    with single_threaded_blas():
+    with single_threaded_libraries():
         output = stage.process(inputs)
     facts = found.facts
     with tempfile.TemporaryDirectory(dir=runner.store.paths.folder, prefix=".limit-") as name:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from exo2micro.execution.control_group import free_memory_bytes
-from exo2micro.raster.windows import single_threaded_blas as single_threaded_blas
+from exo2micro.raster.windows import single_threaded_libraries as single_threaded_libraries
 
 
 def available_cores() -> int:

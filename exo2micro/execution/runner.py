@@ -18,7 +18,7 @@ from exo2micro.execution.machine import (
     memory_report,
     peak_memory_bytes,
     reset_peak_memory,
-    single_threaded_blas,
+    single_threaded_libraries,
 )
 from exo2micro.execution.plan import PlannedStage, Request, failed_label, plan_stage
 from exo2micro.raster.base import Raster
@@ -185,25 +185,8 @@ class StageRunner:
 
     def execute(self, stage: Stage) -> tuple[Record, ...]:
         """Run one stage and write its checkpoints; return their records, the main one first."""
-        started = time.perf_counter()
-        reset_peak_memory()
-        upstream = {n: record for n in self._reads(stage) if (record := self.main_record(n))}
-        withheld = self._withheld_by(stage, upstream)
-        if withheld is not None:
-            output = StageOutput((), withheld.transform, verdict=withheld.verdict)
-        else:
-            with single_threaded_blas():
-                output = stage.process(self._stage_inputs(stage, upstream))
-        if (stage.number or 0) >= FIRST_DIFFERENCE_STAGE:
-            output = doubted(output, self.doubts())
-        for message in output.messages:
-            logger.info("stage %d: %s", stage.number, message)
-        records = self._write(stage, output, upstream, started)
-        for record in records:
-            self._remember(stage, record)
-        if self.memory_debug:
-            logger.warning("stage %d (%s): %s", stage.number, stage.title, memory_report())
-        return records
+        with single_threaded_libraries():
+            return self._execute(stage)
 
     def open(self, record: Record) -> Raster:
         """Return a checkpoint as a raster; images that were removed to save disk are made again."""
@@ -215,6 +198,27 @@ class StageRunner:
             logger.info("stage %d: its images were removed and are made again", record.stage)
             self.execute(stage)
         return self.store.open(record)
+
+    def _execute(self, stage: Stage) -> tuple[Record, ...]:
+        started = time.perf_counter()
+        reset_peak_memory()
+        upstream = {n: record for n in self._reads(stage) if (record := self.main_record(n))}
+        withheld = self._withheld_by(stage, upstream)
+        if withheld is not None:
+            output = StageOutput((), withheld.transform, verdict=withheld.verdict)
+        else:
+            output = stage.process(self._stage_inputs(stage, upstream))
+        if (stage.number or 0) >= FIRST_DIFFERENCE_STAGE:
+            output = doubted(output, self.doubts())
+        for message in output.messages:
+            logger.info("stage %d: %s", stage.number, message)
+        logger.info("stage %d: %s", stage.number, output.verdict.status)
+        records = self._write(stage, output, upstream, started)
+        for record in records:
+            self._remember(stage, record)
+        if self.memory_debug:
+            logger.warning("stage %d (%s): %s", stage.number, stage.title, memory_report())
+        return records
 
     def _sources(self, stage: Stage) -> dict[str, Record | None]:
         """Return the records of all that a stage reads, by name; None for those not valid."""

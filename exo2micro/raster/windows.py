@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -47,16 +47,23 @@ def map_ordered(
                 future.cancel()
 
 
-def single_threaded_blas() -> AbstractContextManager[Any]:
-    """Return a context in which linear algebra uses one thread.
+@contextmanager
+def single_threaded_libraries() -> Iterator[None]:
+    """Let linear algebra and OpenCV use one thread; the work on windows has threads of its own.
 
     With several, OpenBLAS sums in another order, and the last bits of a result would depend on the
-    number of cores. The work on windows has threads of its own.
+    number of cores. OpenCV would start a thread per core beside those that the run was given.
     """
+    import cv2
     from threadpoolctl import threadpool_limits
 
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def block_mean(window: Image, factor: int) -> FloatImage:

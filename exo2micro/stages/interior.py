@@ -37,5 +37,5 @@ class InteriorStage(Stage):
             transform=result.transform.to_dict(),
             metrics={**result.metrics, "certificate": certificate},
             verdict=Verdict.worst([result.verdict, as_doubt(coarse.verdict)]),
-            messages=result.messages,
+            messages=(*result.messages, result.certificate.summary),
         )

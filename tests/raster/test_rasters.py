@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exo2micro.raster import ArrayRaster, OffsetRaster, as_raster
-from exo2micro.raster.windows import block_mean, map_ordered, row_bands
+from exo2micro.raster.windows import block_mean, map_ordered, row_bands, single_threaded_libraries
 
 
 def image(shape, seed=0):
@@ -100,3 +100,16 @@ def test_map_ordered_raises_the_workers_error():
 
     with pytest.raises(ValueError, match="third"):
         list(map_ordered(work, range(10), threads=2))
+
+
+def test_libraries_use_one_thread_inside_and_as_many_as_before_after():
+    import cv2
+    from threadpoolctl import threadpool_info
+
+    cv2.setNumThreads(2)
+    before = cv2.getNumThreads()
+    with single_threaded_libraries():
+        assert cv2.getNumThreads() == 1
+        blas = [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+        assert set(blas) <= {1}
+    assert cv2.getNumThreads() == before
