@@ -59,13 +59,18 @@ def make_folder(path: Path) -> None:
 def publish(temporary: Path, path: Path) -> None:
     """Flush a complete temporary file to disk and give it its final name in one step."""
     with explain_os_errors(path, "write"):
-        descriptor = os.open(temporary, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush_to_disk(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until what was written to a file is on disk."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

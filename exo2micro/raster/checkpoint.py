@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from exo2micro.errors import CheckpointError
 from exo2micro.raster.atomic import (
     explain_os_errors,
+    flush_to_disk,
     make_folder,
     publish,
     remove_leftovers,
@@ -216,11 +218,20 @@ def open_image(path: Path) -> Raster:
 def _stamps_of(
     temporaries: Mapping[str, Path], targets: Mapping[str, Path], threads: int
 ) -> dict[str, FileStamp]:
-    """Return the stamps of files under the names that they will have."""
-    found = map_ordered(
-        lambda kind: FileStamp.of(temporaries[kind], targets[kind].name), targets, threads
-    )
-    return dict(zip(targets, found, strict=True))
+    """Return the stamps of files under the names that they will have.
+
+    They are flushed to disk in the meantime: hashing keeps the processor busy, not the disk.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        flushed = [pool.submit(flush_to_disk, path) for path in temporaries.values()]
+        found = map_ordered(
+            lambda kind: FileStamp.of(temporaries[kind], targets[kind].name), targets, threads
+        )
+        stamps = dict(zip(targets, found, strict=True))
+        for kind, done in zip(temporaries, flushed, strict=True):
+            with explain_os_errors(targets[kind], "write"):
+                done.result()
+    return stamps
 
 
 def _tables_of(record: Record) -> "tuple[TableSpec, ...]":

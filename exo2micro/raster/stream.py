@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import islice
 from typing import Any, Protocol
@@ -182,11 +182,17 @@ def _with_part(whole: Plane | None, part: Plane, columns: slice, cols: slice) ->
 
 
 def feed(bands: Iterator[Band], sinks: Sequence[Sink]) -> Iterator[Band]:
-    """Pass each band to all sinks, in order, and hand it on."""
+    """Pass each band to all sinks, in order, and hand on its tiles.
+
+    Nobody holds its pixels any more while the next band is made.
+    """
     for band in bands:
         for sink in sinks:
             sink(band)
-        yield band
+        tiles = replace(band, planes={})
+        del band
+        yield tiles
+        del tiles
 
 
 def drain(bands: Iterator[Band]) -> None:

@@ -107,6 +107,7 @@ def _tiles_of(bands: Iterator[Band], overviews: Overviews) -> Iterator[bytes]:
     for band in bands:
         overviews.add(band)
         yield from band.tiles
+        del band  # or it would stay in memory beside the next one
 
 
 def _coarser(options: dict[str, Any], factor: int) -> dict[str, Any]:

@@ -266,6 +266,9 @@ class PageReader:
                 "a way that is not supported: copy it again or export it as uncompressed TIFF"
             )
             raise RawReadError(msg) from error
+        if decoded.shape[-1] == 1 == len(samples):
+            only: NDArray[Any] = decoded[0].transpose(2, 0, 1)
+            return only
         return np.stack([decoded[0, :, :, sample] for sample in samples])
 
 

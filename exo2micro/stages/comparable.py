@@ -15,6 +15,7 @@ from exo2micro.subtraction.difference import DifferenceRaster, QualitySources, W
 from exo2micro.subtraction.matching import PsfMatch, match_psf
 from exo2micro.subtraction.noise import DifferenceNoise
 from exo2micro.subtraction.noise_windows import HIGH_PASS_LAGS, Unconvolved
+from exo2micro.subtraction.patches import read_patches
 from exo2micro.subtraction.sampling import PairSample, sample_pairs
 from exo2micro.subtraction.scale import ScaleEstimate
 
@@ -165,10 +166,12 @@ def make_comparable(
     threads: int,
 ) -> ComparablePair:
     """Match the sharpness of two images, gather their sample, and decide about the field."""
-    match = None
+    match, patches = None, None
     if params["psf_match"] == "auto":
-        match = match_psf(post, pre, quality, threads=threads)
+        patches = read_patches(post, pre, quality, threads=threads)
+        match = match_psf(post, pre, quality, patches=patches)
         post, pre = match.post, match.pre
+        patches = patches if match.role == "none" else None
         margin = quality.saturation_margin_px + match.saturation_margin_px
         quality = replace(quality, saturation_margin_px=margin)
     sample = sample_pairs(
@@ -179,6 +182,7 @@ def make_comparable(
         saturation_post=quality.saturation_post,
         saturation_pre=quality.saturation_pre,
         debris=quality.debris,
+        patches=patches,
         threads=threads,
     )
     if params["scale_field"] == "off" or sample.field.is_flat:

@@ -9,7 +9,7 @@ import numpy as np
 from exo2micro._typing import FloatImage
 from exo2micro.raster.base import Raster
 from exo2micro.subtraction.difference import QualitySources, WindowMask, read_mask
-from exo2micro.subtraction.patches import read_patches
+from exo2micro.subtraction.patches import PatchStack, read_patches
 from exo2micro.subtraction.psf import SharpnessGap, is_significant, measure_sharpness
 from exo2micro.subtraction.statistics import Vector
 
@@ -90,7 +90,14 @@ class PsfMatch:
         }
 
 
-def match_psf(post: Raster, pre: Raster, quality: QualitySources, *, threads: int = 1) -> PsfMatch:
+def match_psf(
+    post: Raster,
+    pre: Raster,
+    quality: QualitySources,
+    *,
+    patches: PatchStack | None = None,
+    threads: int = 1,
+) -> PsfMatch:
     """Measure the sharpness of both images and convolve the sharper one where they differ.
 
     The kernel is a round Gaussian: convolving adds, so that the images can be made equally
@@ -102,6 +109,8 @@ def match_psf(post: Raster, pre: Raster, quality: QualitySources, *, threads: in
         The same canvas; raw counts, pre aligned to post.
     quality : QualitySources
         Where both have data, and what is saturated.
+    patches : PatchStack, optional
+        Patches of both, where they have been read.
     threads : int
         Threads to use; the result does not depend on it.
 
@@ -110,7 +119,7 @@ def match_psf(post: Raster, pre: Raster, quality: QualitySources, *, threads: in
     ScaleError
         The images share no usable pixel.
     """
-    gap = measure_sharpness(read_patches(post, pre, quality, threads=threads))
+    gap = measure_sharpness(patches or read_patches(post, pre, quality, threads=threads))
     if not is_significant(gap):
         return PsfMatch(post, pre, gap)
     if gap.difference > 0:

@@ -1,6 +1,7 @@
 """Square patches of post and pre, spread over the canvas and read in one streaming pass."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import cv2
@@ -36,6 +37,9 @@ EDGE_PX: Final = 5
 
 SATURATION_MARGIN_PX: Final = 4
 """Pixels left out around saturated ones: blooming and the resampling kernel."""
+
+SPARSE_PX: Final = 512
+"""Distance between patches from which each is read by itself: then whole tiles lie between them."""
 
 _SIDE: Final = PATCH_PX + 2 * HALO_PX
 
@@ -76,7 +80,7 @@ class PatchStack:
 
 @dataclass(frozen=True)
 class _Band:
-    """What one row of patches gives."""
+    """What some patches side by side give."""
 
     post: NDArray[np.float32]
     pre: NDArray[np.float32]
@@ -123,11 +127,13 @@ def read_patches(
         msg = f"post and aligned pre must share one canvas, got {post.shape} and {pre.shape}"
         raise ScaleError(msg)
     starts_y, starts_x = patch_grid(post.shape, _extent(post.shape, quality))
+    is_sparse = len(starts_x) > 1 and starts_x[1] - starts_x[0] >= SPARSE_PX
+    groups = np.split(starts_x, len(starts_x)) if is_sparse else [starts_x]
 
-    def read(start: np.int64) -> _Band:
-        return _read_band(post, pre, quality, int(start), starts_x)
+    def read(job: tuple[np.int64, NDArray[np.int64]]) -> _Band:
+        return _read_band(post, pre, quality, int(job[0]), job[1])
 
-    bands = list(map_ordered(read, starts_y, threads))
+    bands = list(map_ordered(read, product(starts_y, groups), threads))
     n_overlap = sum(band.n_overlap for band in bands)
     n_saturated = sum(band.n_saturated for band in bands)
     stacks = [np.concatenate([getattr(b, n) for b in bands]) for n in ("post", "pre", "usable")]
@@ -175,12 +181,11 @@ def _extent(shape: tuple[int, int], quality: QualitySources) -> tuple[slice, sli
 def _read_band(
     post: Raster, pre: Raster, quality: QualitySources, start: int, starts_x: NDArray[np.int64]
 ) -> _Band:
-    """Read one row of patches; what lies outside the canvas is not usable."""
+    """Read some patches side by side; what lies outside the canvas is not usable."""
     ny, nx = post.shape
     rows = slice(max(0, start - HALO_PX), min(ny, start + PATCH_PX + HALO_PX))
-    cols = slice(
-        max(0, int(starts_x[0]) - HALO_PX), min(nx, int(starts_x[-1]) + PATCH_PX + HALO_PX)
-    )
+    margin = HALO_PX + max(EDGE_PX, SATURATION_MARGIN_PX)
+    cols = slice(max(0, int(starts_x[0]) - margin), min(nx, int(starts_x[-1]) + PATCH_PX + margin))
     post_px, pre_px = post.read(rows, cols), pre.read(rows, cols)
     has_data = _has_data(post_px, pre_px, quality, rows, cols)
     levels = (

@@ -12,7 +12,7 @@ from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.dark import find_surroundings
 from exo2micro.subtraction.difference import QualitySources, WindowMask
 from exo2micro.subtraction.field import RatioField, left_out_misfit
-from exo2micro.subtraction.patches import read_patches
+from exo2micro.subtraction.patches import PatchStack, read_patches
 from exo2micro.subtraction.pedestal import Pedestal, decide_pedestal
 from exo2micro.subtraction.psf import SharpnessGap, measure_sharpness
 from exo2micro.subtraction.regression import LineFit
@@ -112,6 +112,7 @@ def sample_pairs(
     saturation_post: float | None = None,
     saturation_pre: float | None = None,
     debris: WindowMask = None,
+    patches: PatchStack | None = None,
     threads: int = 1,
 ) -> PairSample:
     """Gather a bounded, deterministic sample of post and pre brightness in one pass.
@@ -133,6 +134,8 @@ def sample_pairs(
         largest value of their type, floats never. Give it for a resampled pre.
     debris : Raster, callable or None
         Bool mask of pixels to leave out.
+    patches : PatchStack, optional
+        Patches of both images, where they have been read.
     threads : int
         Threads to use; the result does not depend on it.
 
@@ -148,7 +151,7 @@ def sample_pairs(
         saturation_pre=saturation_pre,
         debris=debris,
     )
-    stack = read_patches(post, pre, quality, threads=threads)
+    stack = patches or read_patches(post, pre, quality, threads=threads)
     around = find_surroundings(stack)
     background = find_background(stack, around)
     pedestal, field, tiles = _settle(background, decide_pedestal(background, around))

@@ -1,6 +1,8 @@
 """Files written by bands: read back exactly, sparse, valid, the same bytes at any thread count."""
 
 import hashlib
+import weakref
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -10,14 +12,16 @@ import tifffile
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from exo2micro.raster import ArrayRaster, OffsetRaster
 from exo2micro.raster.fits import FitsRaster, FitsWriter
 from exo2micro.raster.fits_checksum import add_words, checksum_text, sum_words
 from exo2micro.raster.fits_tiles import PlaneSpec
-from exo2micro.raster.stream import OVERVIEW_STEP, RasterSource, drain, feed, stream_bands
+from exo2micro.raster.stream import OVERVIEW_STEP, TILE, RasterSource, drain, feed, stream_bands
 from exo2micro.raster.tiff import write_tiff
 from exo2micro.raster.tiff_reader import TiffCheckpoint
+from exo2micro.raster.windows import block_mean
 
 CASES = [
     ((700, 901), 300, np.uint8),
@@ -92,6 +96,60 @@ def test_tiff_opens_in_programs_based_on_libtiff(tmp_path, shape, pad, dtype):
     path = tmp_path / "image.tiff"
     save_tiff(path, raster)
     assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), raster.read_all())
+
+
+def test_a_rounded_image_is_read_by_all_programs_and_takes_less_disk(tmp_path):
+    rng = np.random.default_rng(3)
+    pixels = np.rint(rng.normal(60, 6, (700, 901)) * 16).astype(np.float32) / 16
+    raster = OffsetRaster(ArrayRaster(pixels), (1300, 1501), (300, 300))
+    for name, is_rounded in (("free", False), ("rounded", True)):
+        bands = stream_bands(RasterSource(raster), threads=2, encode=True, is_rounded=is_rounded)
+        path = tmp_path / f"{name}.tiff"
+        write_tiff(path, bands, raster.shape, raster.dtype, description="{}", is_rounded=is_rounded)
+        whole = raster.read_all()
+        assert np.array_equal(tifffile.imread(path), whole)
+        assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), whole)
+        assert np.array_equal(TiffCheckpoint(path).read_all(), whole)
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(image), whole)
+    sizes = [(tmp_path / f"{name}.tiff").stat().st_size for name in ("rounded", "free")]
+    assert sizes[0] < 0.9 * sizes[1]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_pillow_reads_every_kind_of_pixel(tmp_path, dtype):
+    raster = padded((700, 901), 100, dtype)
+    save_tiff(tmp_path / "image.tiff", raster)
+    with Image.open(tmp_path / "image.tiff") as image:
+        assert np.array_equal(np.asarray(image), raster.read_all())
+
+
+def test_every_overview_is_the_reduced_one_before(tmp_path):
+    raster = padded((4300, 2100), 50, np.float32)
+    save_tiff(tmp_path / "image.tiff", raster)
+    with tifffile.TiffFile(tmp_path / "image.tiff") as file:
+        levels = [level.asarray() for level in file.series[0].levels]
+    assert len(levels) == 4
+    for finer, coarser in pairwise(levels):
+        np.testing.assert_array_equal(coarser, block_mean(finer, OVERVIEW_STEP))
+    assert [path.name for path in tmp_path.iterdir()] == ["image.tiff"]
+
+
+def test_only_one_band_is_in_memory(tmp_path):
+    alive = []
+
+    class Watched(RasterSource):
+        def read_planes(self, rows, cols):
+            planes = super().read_planes(rows, cols)
+            alive.append(weakref.ref(planes["data"]))
+            return planes
+
+    seen = []
+    source = Watched(ArrayRaster(np.ones((5 * TILE, TILE), np.float32)))
+    bands = stream_bands(source, threads=1, encode=True)
+    counted = feed(bands, [lambda _: seen.append(sum(ref() is not None for ref in alive))])
+    write_tiff(tmp_path / "image.tiff", counted, source.shape, source.dtype, description="{}")
+    assert seen == [1] * 5
 
 
 @pytest.mark.parametrize(("shape", "pad", "dtype"), CASES)
