@@ -55,8 +55,8 @@ export class Objects {
     pane.tip.hidden = found < 0;
     if (found >= 0) {
       const { id, flux, snr } = this.columns;
-      pane.tip.textContent = `object ${id[found]}: flux ${number(flux[found])} counts, SNR ${number(snr[found])}`;
-      pane.tip.style.left = `${Math.min(position.x + 14, pane.screen.clientWidth - 260)}px`;
+      pane.tip.textContent = `object ${id[found]}: flux ${number(flux[found], 4)} counts, SNR ${number(snr[found], 4)}`;
+      pane.tip.style.left = `${Math.max(0, Math.min(position.x + 14, pane.screen.clientWidth - pane.tip.offsetWidth))}px`;
       pane.tip.style.top = `${position.y + 14}px`;
     }
     if (found !== this.hovered) { this.hovered = found; this.app.redraw(); }
@@ -84,8 +84,8 @@ export class Objects {
     this.selected = index;
     const c = this.columns, flags = c.flags[index];
     const words = this.flagTexts.filter(([bit]) => flags & bit).map(([, text]) => text);
-    const rows = [["number", c.id[index]], ["flux", `${number(c.flux[index])} \u00b1 ${number(c.flux_err[index])} counts`],
-      ["SNR", number(c.snr[index])], ["raw post", `${number(c.x_post[index])}, ${number(c.y_post[index])} px`],
+    const rows = [["number", c.id[index]], ["flux", `${number(c.flux[index], 4)} \u00b1 ${number(c.flux_err[index], 2)} counts`],
+      ["SNR", number(c.snr[index], 4)], ["raw post", `${c.x_post[index].toFixed(2)}, ${c.y_post[index].toFixed(2)} px`],
       ["flags", words.join("; ") || "none"]];
     const table = document.createElement("table");
     for (const [name, value] of rows) {
@@ -137,7 +137,7 @@ export class Objects {
   }
 }
 
-export function number(value) {
+export function number(value, digits = 7) {
   if (value === null || value === undefined) return "not a number";
-  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(7)));
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(digits)));
 }
