@@ -12,7 +12,7 @@ from exo2micro.detection.significance import MatchedFilter, Window
 
 SKIRT_PX: Final = 3
 """Pixels around the footprint whose light belongs to the object as well; with them the flux holds
-more than 99 % of a blob of 1.5 px."""
+99 % of a blob of 1.5 px, 95 % of one of 2.5 px. What is missing is made good."""
 
 _AROUND: Final = sorted(
     (dy * dy + dx * dx, dy, dx)
@@ -77,6 +77,7 @@ def measure(
         np.bincount(grown[lit], values[lit].astype(np.float64), count + 1)[1:]
         for values in (window.data, window.noise.astype(np.float64) ** 2)
     )
+    part_of_light = _part_within(np.bincount(grown[lit], minlength=count + 1)[1:], columns)
     overlap = (
         np.full(count, np.nan)
         if bright is None
@@ -84,11 +85,12 @@ def measure(
     )
     shot_noise = filtered.difference.gain * flux.clip(0)
     flags = _flags(grown, edge, count)
+    within = np.where(flags == 0, part_of_light, 1.0)
     np.bitwise_or.at(flags, number, window.flags[own] & np.uint8(FROM_QUALITY))
     return columns | {
         "area_px": area.astype(np.int32),
-        "flux": flux,
-        "flux_err": np.sqrt(filtered.scatter**2 * variance + shot_noise),
+        "flux": flux / within,
+        "flux_err": np.sqrt(filtered.scatter**2 * variance + shot_noise) / within,
         "snr": peak,
         "bright_overlap": overlap,
         "flags": flags,
@@ -138,6 +140,17 @@ def _shape(
         "theta_deg": np.rad2deg(0.5 * np.arctan2(2 * xy, xx - yy)),
         "ellipticity": 1 - minor / major,
     }
+
+
+def _part_within(area: NDArray[np.int64], columns: Columns) -> NDArray[np.float64]:
+    """Return the part of an object's light that falls on its pixels, skirt included.
+
+    A Gaussian holds all but ``exp(-A / (2 pi a b))`` of its light in an ellipse of its own axes
+    ``a, b`` and of area ``A``. A rod of even brightness loses next to nothing at its sides: the
+    ratio of the axes stands for that.
+    """
+    major, minor = columns["semi_major_px"], columns["semi_minor_px"]
+    return np.asarray(1 - minor / major * np.exp(-area / (2 * np.pi * major * minor)))
 
 
 def _untruncated(moment: NDArray[np.float64], width_px: float) -> NDArray[np.float64]:

@@ -24,6 +24,10 @@ VALLEY_SIGMAS: Final = 3.0
 VALLEY_OF_PEAK: Final = 0.04
 """Least depth of a valley relative to the lower peak: shapes are no perfect Gaussians."""
 
+SHOULDER_PX: Final = 9
+"""Least area without a peak of its own that counts as an object, on the shoulder of a brighter one:
+what noise curves downwards there is smaller."""
+
 _FLAT: Final = 0.02
 """Curvature relative to the significance that still counts as flat, as on saturated plateaus."""
 
@@ -39,7 +43,8 @@ class Components:
     labels : numpy.ndarray of int32
         0 or the number of the component.
     chosen : numpy.ndarray of int
-        Numbers of the components that reach the threshold.
+        Numbers of the components with a peak that reaches the threshold. Noise on the skirt of a
+        wide and bright object may reach it as well, but no peak is there.
     first : numpy.ndarray of int
         Flat index of the first pixel of each component; ``first[0]`` is meaningless.
     """
@@ -65,11 +70,26 @@ def find_components(significance: FloatImage, threshold: float) -> Components:
     labels = np.zeros(mask.shape, np.int32)
     count = ndimage.label(mask, output=labels)
     flat = labels.ravel()
-    chosen = np.unique(flat[np.flatnonzero(significance.ravel() >= threshold)]).astype(np.intp)
+    high = flat[np.flatnonzero(significance.ravel() >= threshold)]
+    shoulder = np.bincount(flat, minlength=count + 1) >= SHOULDER_PX
+    chosen = np.union1d(flat[_peaks(significance, threshold)], high[shoulder[high]]).astype(np.intp)
     filled = np.flatnonzero(flat)
     first = np.zeros(count + 1, np.intp)
     first[flat[filled[::-1]]] = filled[::-1]
     return Components(labels, chosen[chosen > 0], first)
+
+
+def _peaks(significance: FloatImage, threshold: float) -> NDArray[np.intp]:
+    """Return the flat indices of pixels that reach the threshold and that no neighbour exceeds."""
+    stride = significance.shape[1] + 2
+    padded = np.pad(significance, 1, constant_values=-np.inf).ravel()
+    high = np.flatnonzero(padded >= threshold)
+    values = padded[high]
+    is_peak = np.ones(high.size, np.bool_)
+    for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        is_peak &= values >= padded[high + dy * stride + dx]
+    row, col = np.divmod(high[is_peak], stride)
+    return np.asarray((row - 1) * significance.shape[1] + col - 1, np.intp)
 
 
 def part(significance: FloatImage, sharp: FloatImage, inside: Mask, threshold: float) -> Labels:

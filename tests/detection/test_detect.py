@@ -90,9 +90,25 @@ def test_noise_alone_gives_no_more_false_objects_than_expected():
     difference = as_difference(noise_image((1400, 1400)))
     found = detect(difference, threshold=3.5)
     expected = found.facts.expected_false
-    assert expected == pytest.approx(1.96e6 * false_rate(3.5, 1 / (2 * SIGMA**2)), rel=0.08)
+    roughness = 2 * (1 - np.exp(-1 / (4 * SIGMA**2)))
+    assert expected == pytest.approx(1.96e6 * false_rate(3.5, roughness), rel=0.08)
     for count in (len(found), found.facts.negatives):
-        assert 0.6 * expected < count < expected + 3 * np.sqrt(expected)
+        assert abs(count - expected) < 3 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize(("width", "threshold"), [(0.6, 3), (1.0, 3.5), (1.5, 4)])
+def test_the_false_rate_is_that_of_peaks_on_a_grid(width, threshold):
+    count, pixels = 0, 0
+    for seed in range(3):
+        noise = np.random.default_rng(seed).normal(0, 1, (1200, 1200))
+        smooth = ndimage.gaussian_filter(noise, width)[12:-12, 12:-12]
+        smooth /= smooth.std()
+        high = ndimage.maximum_filter(smooth, 3) == smooth
+        count += np.count_nonzero(high & (smooth >= threshold))
+        pixels += smooth.size
+    step = 2 * (1 - np.exp(-1 / (4 * width**2)))
+    expected = pixels * false_rate(threshold, step)
+    assert count == pytest.approx(expected, abs=0.06 * expected + 3 * np.sqrt(expected))
 
 
 def test_noise_that_is_correlated_is_calibrated():
@@ -114,6 +130,36 @@ def test_a_smooth_residue_of_the_background_is_no_object():
     image = noise_image((600, 600))
     image += np.linspace(-4, 8, 600, dtype=np.float32)
     assert len(detect(as_difference(image))) == 0
+
+
+@pytest.mark.parametrize("width", [1.2, 2.0, 2.5])
+def test_wide_objects_stay_whole_and_keep_their_light(width):
+    image = noise_image((400, 400), 3)
+    rng = np.random.default_rng(3)
+    for x in range(20, 400, 40):
+        for y in range(20, 400, 40):
+            near = image[y - 14 : y + 15, x - 14 : x + 15]
+            add_blob(near, 14 + rng.uniform(-0.5, 0.5), 14, 5000, width, width)
+    found = detect(as_difference(image)).columns
+    assert len(found["x"]) == 100
+    ratios = found["flux"] / 5000
+    assert np.mean(ratios) == pytest.approx(1, abs=0.004)
+    assert 0.8 < np.std((found["flux"] - 5000) / found["flux_err"]) < 1.45
+
+
+def test_a_prediction_that_holds_the_noise_itself_is_seen_through():
+    """Noise of pre lowers the difference and raises the error that is predicted from it."""
+    rng = np.random.default_rng(4)
+    shape, mean, gain = (1400, 1400), 60.0, 0.2
+    post, pre = (rng.normal(mean, np.sqrt(gain * mean), shape) for _ in range(2))
+    local = ndimage.uniform_filter(pre, 3, mode="nearest")
+    error = np.sqrt(2 * gain * local).astype(np.float32)
+    difference = Difference(ArrayRaster((post - pre).astype(np.float32)), ArrayRaster(error))
+    found = detect(difference, threshold=3.5)
+    expected = found.facts.expected_false
+    assert expected > 100
+    for count in (len(found), found.facts.negatives):
+        assert abs(count - expected) < 3 * np.sqrt(expected)
 
 
 @pytest.mark.parametrize("window_px", [64, 97, 300])
