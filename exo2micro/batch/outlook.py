@@ -73,10 +73,11 @@ def _outlook(tasks: Sequence[Task]) -> Table:
     footer = f"\n{busy} of {len(rows)} pairs have something to run"
     if needs:
         disk = sum(report.disk_bytes for report in needs)
-        hours = sum(report.seconds for report in needs) / 3600
+        minutes = sum(report.seconds for report in needs) / 60
+        time = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
         free = needs[0].free_disk_bytes
         footer += (
-            f": {format_bytes(disk)} to be written, {format_bytes(free)} free; about {hours:.1f} h "
+            f": {format_bytes(disk)} to be written, {format_bytes(free)} free; about {time} "
             "one after the other on two cores"
         )
         if disk > free:

@@ -39,6 +39,8 @@ COLUMNS = (
     "seconds",
     "peak_memory_bytes",
     "difference_fits",
+    "difference_tiff",
+    "report",
     "error_type",
     "attempts",
 )
@@ -129,6 +131,8 @@ def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
         "scale_high": high,
         "offset": result.get("scale_offset"),
         "difference_fits": str(files["fits"]) if "fits" in files else None,
+        "difference_tiff": str(files["tiff"]) if "tiff" in files else None,
+        "report": str(result["report"]) if result.get("report") else None,
     }
     return {name: derived.get(name, result.get(name)) for name in COLUMNS}
 

@@ -92,6 +92,10 @@ def execute(task: Task, progress: Callable[[StageEvent], None] | None = None) ->
     try:
         pair = SampleDye(task.sample, task.dye, **task.options)
         return pair.run(**task.call, progress=progress)
+    except SystemExit as error:
+        logger.exception("%s / %s failed", task.sample, task.dye)
+        text = f"a function called exit({error.code}); it has to return an image or raise an error"
+        return error_result(task, text, "SystemExit")
     except Exception as error:
         logger.exception("%s / %s failed", task.sample, task.dye)
         kind = "MemoryError" if _is_memory_error(error) else type(error).__name__

@@ -12,7 +12,7 @@ from exo2micro.execution.machine import available_memory_bytes
 
 # Chosen to lie above measured peaks with two threads (see "Memory" in benchmarks/RESULTS.md). The
 # samples of brightness and noise grow with the image up to a size.
-_BASE_BYTES = {8: 720_000_000, 16: 860_000_000, 32: 920_000_000}
+_BASE_BYTES = {8: 760_000_000, 16: 860_000_000, 32: 920_000_000}
 _SAMPLE_BYTES_PER_PIXEL = 4
 _MOST_SAMPLED_PIXELS = 30_000_000
 _BYTES_PER_CANVAS_PIXEL = 0.65

@@ -175,6 +175,27 @@ def crash(image, limit: int = 300):
 '''
 
 
+LEAVING = '''
+@numpy
+def leave(image, limit: int = 300):
+    """Leave the program on any image larger than a trial's."""
+    if image.shape[-1] > limit:
+        raise SystemExit(7)
+    return image
+'''
+
+
+@pytest.mark.parametrize("parallel", [False, "subprocess"])
+def test_a_custom_function_that_leaves_the_program_is_that_pairs_error(
+    lab, tmp_path, monkeypatch, parallel
+):
+    monkeypatch.setenv("EXO2MICRO_CUSTOM_DIR", str(tmp_path / "store"))
+    CustomFunctionManager().register_from_code(LEAVING)
+    results = batch(lab, parallel=parallel, stages=["leave:after=1"], to_stage=1)
+    assert [r["error_type"] for r in results] == ["SystemExit", "SystemExit"]
+    assert "called exit(7)" in results[0]["status"]
+
+
 def test_a_custom_function_that_crashes_the_interpreter_is_that_pairs_error(
     lab, calm, tmp_path, monkeypatch
 ):
