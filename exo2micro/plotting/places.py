@@ -13,6 +13,9 @@ from exo2micro.plotting.pair import ImagePair, Window
 SEARCH_PX: Final = 250_000
 """Pixels of the reduced images in which texture is sought."""
 
+LEAST_TEXTURE: Final = 0.25
+"""Texture of a place, relative to the best one: below it there is mostly noise to see."""
+
 SMOOTHING_CELLS: Final = 3
 """Texture is judged on averages over this side, where noise counts little."""
 
@@ -76,10 +79,11 @@ def textured_places(pair: ImagePair, count: int, size: int) -> list[Place]:
     places: list[Place] = []
     for _ in range(count):
         best = int(np.argmax(worth))
-        if not worth[best] > 0:
+        here = float(texture[y[best], x[best]])
+        if not worth[best] > 0 or (places and here < LEAST_TEXTURE * places[0].texture):
             break
         centre = left + (x[best] + 0.5) * factor, top + (y[best] + 0.5) * factor
-        places.append(_place(pair, centre, size, float(texture[y[best], x[best]])))
+        places.append(_place(pair, centre, size, here))
         distance = np.hypot(x - x[best], y - y[best])
         worth = np.minimum(worth if len(places) > 1 else np.inf, texture[y, x] * distance)
         worth[distance < side] = 0.0

@@ -11,7 +11,8 @@ from exo2micro.report.images import BEST, Fidelity, embed
 SPOT_PX: Final = 360
 """Side of a detail at full resolution: seven of them in five states stay under 5 MB."""
 
-OVERVIEW_PX: Final = 260_000
+OVERVIEW_PX: Final = 1_000_000
+"""Pixels of the whole slide's picture at most: about those of the place where it is shown."""
 
 _WORDS: Final = {
     "post": "post-stain",

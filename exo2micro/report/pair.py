@@ -192,7 +192,7 @@ def _words(
         "reasons": verdict.reasons,
         "withheld": not records[4].files,
         "facts": key_facts(result, records, tables),
-        "messages": result.get("messages") or [],
+        "messages": [m for m in result.get("messages") or [] if m not in verdict.reasons],
         "limit_sentence": tables.get("limit", {}).get("sentence", ""),
         "has_objects": "objects" in tables,
         "methods": methods_text(result, records),

@@ -52,7 +52,7 @@ def test_numbers_are_those_of_the_records(finished, page):
     )
     scale = record["metrics"]["scales"][0]
     low, high = scale["interval"]
-    assert f"{scale['scale']:.5g}</td><td>{low:#.5g} to {high:#.5g}</td>" in page
+    assert f'{scale["scale"]:.5g}</td><td class="number">{low:#.5g} to {high:#.5g}</td>' in page
     assert f"{scale['scale']:.5g} (95 % interval {low:#.5g} to {high:#.5g})" in page
     assert record["raw"]["post"]["sha256"][:16] in page
 
