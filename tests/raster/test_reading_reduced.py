@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exo2micro.errors import CheckpointError
@@ -69,6 +69,7 @@ def tiff(image, tmp_path_factory):
 windows = st.tuples(st.integers(0, 20), st.integers(1, 9), st.integers(0, 20), st.integers(1, 9))
 
 
+@settings(max_examples=30)
 @given(window=windows, factor=st.sampled_from([1, 2, 4, 8, 16, 3]))
 def test_a_window_of_an_overview_is_cut_from_the_overview(window, factor, tiff, image):
     whole = tiff.overview(factor)
@@ -82,6 +83,7 @@ def test_a_window_of_an_overview_is_cut_from_the_overview(window, factor, tiff, 
     np.testing.assert_allclose(part, plain, rtol=0, atol=1e-3)
 
 
+@settings(max_examples=30)
 @given(
     y=st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, 600)),
     x=st.tuples(st.integers(0, SHAPE[1] - 1), st.integers(0, 600)),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_pair import DYE, SAMPLE, Project
 
@@ -180,6 +180,7 @@ def test_all_levels_fit_together(viewer, name):
         assert last.shape[:2] == (height - 512 * row, width - 512 * column)
 
 
+@settings(max_examples=30)
 @given(
     start=st.tuples(st.integers(0, 30), st.integers(0, 30)),
     factor=st.sampled_from([1, 2, 8, 16, 32, 128]),
