@@ -24,6 +24,7 @@ def lab(finished, failed, tmp_path):
     for path in (tmp_path / "processed" / name / "records").glob("report.json"):
         path.write_text(path.read_text().replace(f'"{SAMPLE}"', '"CD099"'))
     journal = Journal.create(tmp_path / "processed", [("CD1", "X")], None)
+    journal.start(journal.pairs)
     result = {"sample": "CD1", "dye": "X", "status": "error: disk <gone>", "verdict": None}
     journal.record({**result, "reason": "disk <gone>"}, 1)
     journal.end("done")
