@@ -10,7 +10,7 @@ from typing import Any
 from exo2micro.errors import InsufficientDiskError, InsufficientMemoryError
 from exo2micro.execution.machine import available_memory_bytes
 
-# Chosen to lie above measured peaks with two threads (see "Memory" in benchmarks/RESULTS.md). The
+# Chosen to lie above measured peaks with two threads ("Memory of each stage" in RESULTS.md). The
 # samples of brightness and noise grow with the image up to a size.
 _BASE_BYTES = {8: 760_000_000, 16: 860_000_000, 32: 920_000_000}
 _SAMPLE_BYTES_PER_PIXEL = 4
