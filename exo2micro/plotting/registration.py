@@ -141,8 +141,9 @@ def _draw_whole(axes: list[Axes], post: Raster, steps: list[_Step], window: Wind
     reduced = overview(post, window, factor)
     pres: list[Overview] = [overview(step.pre, window, factor) for step in steps]
     limits = matched_limits(reduced.values, pres[-1].values)
+    named: set[str] = set()
     for place, step, pre in zip(axes, steps, pres, strict=True):
-        _draw_outlines(place, (reduced, pre), is_first=place is axes[0])
+        _draw_outlines(place, (reduced, pre), named)
         place.imshow(colour_overlay(reduced.values, pre.values, *limits), extent=reduced.extent)
         agreement = correlation(reduced.values, pre.values)
         number = "no overlap" if agreement is None else f"correlation {signed(agreement)}"
@@ -150,8 +151,11 @@ def _draw_whole(axes: list[Axes], post: Raster, steps: list[_Step], window: Wind
         _frame(place)
 
 
-def _draw_outlines(axes: Axes, images: tuple[Overview, Overview], *, is_first: bool) -> None:
-    """Draw where the sample ends in post and in pre, unless it fills the frame."""
+def _draw_outlines(axes: Axes, images: tuple[Overview, Overview], named: set[str]) -> None:
+    """Draw where the sample ends in post and in pre, unless it fills the frame.
+
+    `named` holds the lines that the legend has already.
+    """
     for image, (label, colour, line) in zip(images, OUTLINES, strict=True):
         mask = sample_mask(np.nan_to_num(image.values))
         if mask.all():
@@ -166,8 +170,9 @@ def _draw_outlines(axes: Axes, images: tuple[Overview, Overview], *, is_first: b
                 color=colour,
                 linestyle=line,
                 linewidth=0.9,
-                label=label if is_first and ring is rings[0] else None,
+                label=None if label in named else label,
             )
+            named.add(label)
 
 
 def _draw_detail(axes: list[Axes], post: Raster, steps: list[_Step], window: Window) -> None:

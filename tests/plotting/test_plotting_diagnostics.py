@@ -427,6 +427,15 @@ def test_outlines_of_both_samples_are_drawn_where_they_lie():
     assert legend_texts(figure) == ["outline of post", "outline of pre"]
 
 
+def test_an_outline_that_shows_only_after_the_alignment_is_named():
+    rng = np.random.default_rng(1)
+    full = rng.normal(80, 5, (240, 320))
+    part = np.full((240, 320), 3.0)
+    part[60:180, 100:260] = 80.0
+    figure = plot_registration(full, part, before_im=full)
+    assert legend_texts(figure) == ["outline of pre"]
+
+
 @pytest.mark.parametrize(
     ("pixel_size_um", "text"), [(0.65, "50 \N{MICRO SIGN}m"), (20.0, "2 mm"), (None, None)]
 )
