@@ -217,6 +217,7 @@ class DifferenceImage(Diagnostic):
     """The difference as a picture: black at zero, white where there is no data."""
 
     name = "difference_image"
+    revision = 2
     shows = (
         "The post-stain image minus the scaled pre-stain image. Black means no change, orange and "
         "yellow brighter after staining, blue darker, white no data."

@@ -146,7 +146,7 @@ class FineAlignment(Diagnostic):
     """The alignment close up: full-resolution details before and after the fine step."""
 
     name = "fine_alignment"
-    revision = 2
+    revision = 3
     shows = (
         "Details at full resolution, post-stain (magenta) over pre-stain (green), before the fine "
         "step (above) and in the final alignment (below), where the scans have most texture."

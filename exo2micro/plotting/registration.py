@@ -202,6 +202,7 @@ class Registration(Diagnostic):
     """The alignment as a whole: post over pre before, after the coarse and after the final step."""
 
     name = "registration"
+    revision = 2
     shows = (
         "Post-stain (magenta) laid over pre-stain (green) before the alignment, after its coarse "
         "step and in its final state; where both agree the picture is grey. The lines are the "

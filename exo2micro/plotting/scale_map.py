@@ -175,6 +175,7 @@ class ScaleMap(Diagnostic):
     """Where the brightness ratio differs from the scale."""
 
     name = "scale_map"
+    revision = 2
     shows = (
         "Every dot is one tile of the background: red where post is brighter there than the scale "
         "says, blue where it is dimmer. On the left the dots lie on the smooth surface through "

@@ -63,7 +63,7 @@ def excess_heatmap(scene):
     return plot_excess_heatmap(scene.post, scene.pre, scales=scales, **NAMES)
 
 
-def scale_map(scene, slope=1 / 4000):  # noqa: ARG001 - every figure is drawn from a scene
+def scale_map(scene, slope=1 / 4000):
     x, y = (v.ravel() for v in np.meshgrid(np.arange(40.0, 400, 60), np.arange(30.0, 300, 60)))
     return plot_scale_map(TileRatios(x, y, 1 + slope * (x - 200), np.full(len(x), 0.003)), **NAMES)
 
