@@ -109,7 +109,7 @@ def detection_limit(
         found = detect(open_difference(path), **options, region=sample, threads=run.threads)
         sigma, sigma_source = (sigma_px, "given") if sigma_px else _measured_width(found)
         plan = _plan(sample, found, sigma, sources, seed)
-        centres, scale = _detect_again(runner, plan, found)
+        centres, scale = _detect_again(runner, plan, found, sample)
         change = scale / float(record.metrics["scales"][0]["scale"]) - 1
         return _written(_result(plan, found, centres, sigma_source, change), runner)
 
@@ -168,7 +168,9 @@ def _plan(sample: SampleRegion, found: Detections, sigma: float, sources: int, s
     return _Plan(places[:, 0], places[:, 1], np.tile(steps, each), sigma, difference.gain, seed)
 
 
-def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[Points, float]:
+def _detect_again(
+    runner: StageRunner, plan: _Plan, found: Detections, sample: SampleRegion
+) -> tuple[Points, float]:
     """Scale, subtract and detect with the sources in the image; return centres and scale."""
     stage, upstream = runner.stages[_DIFFERENCE], runner.main_records()
     upstream = {n: record for n, record in upstream.items() if n < _DIFFERENCE}
@@ -193,6 +195,7 @@ def _detect_again(runner: StageRunner, plan: _Plan, found: Detections) -> tuple[
             open_difference(path, accept_failed=True),
             threshold=facts.threshold,
             width_px=facts.width_px,
+            region=sample,
             threads=runner.threads,
         ).columns
         centres = np.stack([columns["x"], columns["y"]], axis=1)

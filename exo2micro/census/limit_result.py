@@ -49,18 +49,10 @@ class LimitResult:
     table_path: Path | None = None
     figure_path: Path | None = None
 
-    @property
-    def false_density(self) -> tuple[float, str]:
-        """Objects of the negative image per area, and the unit (mm-2 or Mpx-1)."""
-        area = self.found.area_mm2
-        if area is None:
-            return self.found.facts.negatives / (self.found.facts.pixels / 1e6), "Mpx-1"
-        return self.found.facts.negatives / area, "mm-2"
-
     def sentence(self) -> str:
         """Return the result as one sentence for a paper."""
         half, ninety = self.limits
-        density, unit = self.false_density
+        density, low, high, unit = self.found.false_density()
         area = "mm^2" if unit == "mm-2" else "million pixels"
         facts = self.found.facts
         return (
@@ -70,7 +62,7 @@ class LimitResult:
             f"{int(self.completeness.injected.sum())} synthetic sources injected into the raw "
             f"post-stain image and recovered after scaling and subtraction (exo2micro "
             f"{__version__}); the negative image holds {facts.negatives} false detections "
-            f"({density:.3g} per {area})."
+            f"({density:.3g} per {area}, 95 % interval {low:.3g} to {high:.3g})."
         )
 
     def warnings(self) -> list[str]:
@@ -90,7 +82,7 @@ class LimitResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        density, unit = self.false_density
+        density, low, high, unit = self.found.false_density()
         return {
             **{k: self.found.difference.provenance.get(k) for k in ("sample", "dye")},
             "limits": [
@@ -107,6 +99,7 @@ class LimitResult:
             "scale_change": self.scale_change,
             "seed": self.seed,
             "false_density": density,
+            "false_density_interval": [low, high],
             "false_density_unit": unit,
             "negatives": self.found.facts.negatives,
             "expected_false": self.found.facts.expected_false,

@@ -148,14 +148,21 @@ class Detections:
         ----------
         Garwood 1936, Biometrika 28, 437.
         """
+        return self._per_area(self.count)
+
+    def false_density(self) -> tuple[float, float, float, str]:
+        """Return the same as `density` for the objects of the negative image: all false."""
+        return self._per_area(self.facts.negatives)
+
+    def _per_area(self, count: int) -> tuple[float, float, float, str]:
         from scipy.stats import chi2
 
         area, unit = self.area_mm2, "mm-2"
         if area is None:
             area, unit = self.facts.pixels / 1e6, "Mpx-1"
-        low = float(chi2.ppf(0.025, 2 * self.count)) / 2 if self.count else 0.0
-        high = float(chi2.ppf(0.975, 2 * self.count + 2)) / 2
-        return self.count / area, low / area, high / area, unit
+        low = float(chi2.ppf(0.025, 2 * count)) / 2 if count else 0.0
+        high = float(chi2.ppf(0.975, 2 * count + 2)) / 2
+        return count / area, low / area, high / area, unit
 
     def warnings(self) -> list[str]:
         """Return in words what makes the count less than certain."""

@@ -126,7 +126,9 @@ def test_the_limit_is_where_microbes_begin_to_be_found(done):
     assert result.figure_path.read_bytes().startswith(b"\x89PNG")
     added = {"detection_limit.ecsv", "detection_limit.png"}
     assert {path.name for path in done.folder.rglob("*")} == set(before) | added
-    again = detection_limit(run, sources=40, sigma_px=1.5, seed=5)
+    again = detection_limit(
+        SampleDye(SAMPLE, DYE, **done.dirs(), threads=2), sources=40, sigma_px=1.5, seed=5
+    )
     assert again.to_dict() == result.to_dict()
 
 

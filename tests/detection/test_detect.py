@@ -290,6 +290,14 @@ def test_settings_out_of_range(setting):
         detect(as_difference(noise_image((64, 64))), **setting)
 
 
+def test_false_objects_per_area_come_with_an_interval():
+    image, _ = grid_of_blobs(flux=-1000)
+    value, low, high, unit = detect(as_difference(image, pixel_size_um=(0.5, 0.5))).false_density()
+    assert unit == "mm-2"
+    assert value == pytest.approx(100 / 0.04)
+    assert (low, high) == pytest.approx((81.36 / 0.04, 121.63 / 0.04), rel=1e-3)
+
+
 def test_saturated_pits_are_no_sign_of_noise():
     image, _ = grid_of_blobs(flux=-1000)
     assert detect(as_difference(image)).facts.negatives == 100
