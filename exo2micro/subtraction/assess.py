@@ -31,26 +31,24 @@ SCATTERS: Final = 3.0
 MIN_THIRD: Final = 50
 """Blocks needed in each third of the brightness to compare them."""
 
-INFLATION: Final = 1.25
-"""Factor on bootstrap errors, which hold the choice of the background and its weights fixed; from
-pairs with known scales."""
+GAUSSIAN_95: Final = 1.96
 
-SYSTEMATIC: Final = 0.0002
-"""Relative error that no bootstrap sees: faint microbes, interpolation, the form of the noise."""
+SYSTEMATIC: Final = 0.00005
+"""Relative error that nothing measures: interpolation, the form of the noise."""
 
-SYSTEMATIC_COVERAGE: Final = 0.0004
-"""The same per fraction of the sample that is not background."""
+SYSTEMATIC_CUT: Final = 1.5
+"""Error per change that a closer cut of the microbes makes: as many more are seen by neither."""
 
-SYSTEMATIC_FIELD: Final = 0.02
+SYSTEMATIC_FIELD: Final = 0.013
 """Error per variation of the ratio: which parts of the sample are counted moves the median."""
 
-SYSTEMATIC_SKEW: Final = 0.3
+SYSTEMATIC_SKEW: Final = 0.22
 """Error per distance of the field's mean from its median: of a plateau with a spot in it, the
 smooth surface follows the edges only so far."""
 
-SYSTEMATIC_SHARPNESS: Final = 0.0018
+SYSTEMATIC_SHARPNESS: Final = 0.0009
 """Error per px squared by which the widths of the point-spread functions differ: light that
-leaves bright places makes them count less. From pairs of known widths."""
+leaves bright places makes them count less. This and the others: from pairs of known scales."""
 
 
 @dataclass(frozen=True)
@@ -141,19 +139,32 @@ def interval_of(
     """
     brightness = float(np.median(sample.clean.post)) - sample.pedestal.post
     from_offset = sample.pedestal.error / max(brightness, 1e-9) if with_offset else 0.0
-    systematic = SYSTEMATIC + SYSTEMATIC_COVERAGE * (1.0 - sample.clean_fraction)
     test = field_test(sample)
     from_field = np.hypot(SYSTEMATIC_FIELD * test.variation, SYSTEMATIC_SKEW * test.skew)
     parts = {
-        "error_bootstrap": INFLATION * bootstrap_error,
-        "error_offset": INFLATION * from_offset,
-        "error_systematic": systematic,
+        "error_bootstrap": _with_few_tiles(bootstrap_error, sample.n_tiles),
+        "error_offset": from_offset,
+        "error_cut": SYSTEMATIC_CUT * abs(sample.cut_shift),
         "error_field": float(from_field),
         "error_sharpness": SYSTEMATIC_SHARPNESS * abs(sample.sharpness.difference),
+        "error_systematic": SYSTEMATIC,
     }
-    total = float(np.linalg.norm(list(parts.values())))
-    half = 1.96 * total
+    half = GAUSSIAN_95 * float(np.linalg.norm(list(parts.values())))
     return (scale * (1.0 - half), scale * (1.0 + half)), parts
+
+
+def _with_few_tiles(bootstrap_error: float, n_tiles: int) -> float:
+    """Return the error with Student's t in place of a Gaussian: few tiles hardly know it.
+
+    A single tile does not know it at all; what varies from tile to tile unnoticed stands for it.
+    """
+    from scipy import special
+
+    if n_tiles < 2:
+        return max(bootstrap_error, FIELD_VARIATION)
+    freedom = n_tiles - 1
+    widening = float(special.stdtrit(freedom, 0.975)) / GAUSSIAN_95
+    return bootstrap_error * widening * float(np.sqrt(n_tiles / freedom))
 
 
 @dataclass(frozen=True)
@@ -200,9 +211,9 @@ def field_test(sample: PairSample) -> FieldTest:
     """Compare tile-wise scales with their errors."""
     tiles = sample.tiles
     values = sample.field.at(sample.area.x, sample.area.y)
-    low, high = np.quantile(values, [0.025, 0.975])
-    variation = float(high - low) / 2.0 / float(np.median(values))
-    skew = abs(float(np.mean(values)) / float(np.median(values)) - 1.0)
+    low, middle, high = (sample.area.quantile(values, q) for q in (0.025, 0.5, 0.975))
+    variation = (high - low) / 2.0 / middle
+    skew = abs(float(np.average(values, weights=sample.area.weight)) / middle - 1.0)
     if len(tiles.tile) < 3:
         return FieldTest(variation, skew, 0.0, 0.0, sample.is_corrected)
     rest = tiles.log_ratio - np.log(sample.field.at(tiles.x, tiles.y))
@@ -240,6 +251,8 @@ def trust(
             f"{sample.sharpness.sigma_px:.1f} px; rings are left around grains (psf_match=auto "
             "removes them)"
         )
+    if sample.sharpness.elongation_message:
+        doubts.append(sample.sharpness.elongation_message)
     if half_width > WIDE_INTERVAL:
         doubts.append(f"the scale is uncertain by +-{100 * half_width:.1f} % (95 %)")
     metrics = {

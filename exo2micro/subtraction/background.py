@@ -5,7 +5,7 @@ their surroundings and the fit is repeated. The symmetric cut leaves the centre 
 it is; growing the cut removes the faint skirts of the microbes, which no cut on single pixels can.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -18,11 +18,21 @@ from exo2micro.subtraction.blocks import BLOCK_PX, Blocks, block_averages
 from exo2micro.subtraction.dark import Surroundings
 from exo2micro.subtraction.field import Frame, RatioField, fit_field
 from exo2micro.subtraction.patches import HALO_PX, PATCH_PX, PatchStack
-from exo2micro.subtraction.regression import LineFit, fit_line
-from exo2micro.subtraction.statistics import MAD_TO_SIGMA, Vector, half_sample_mode
+from exo2micro.subtraction.regression import LineFit, dark_prior, fit_line
+from exo2micro.subtraction.statistics import (
+    MAD_TO_SIGMA,
+    Vector,
+    half_sample_mode,
+    tukey_location,
+    weighted_quantile,
+)
 
-CUT_SIGMA: Final = 2.5
-"""Smoothed residuals beyond this are taken out, about 1 % of the pure noise."""
+CUT_SIGMA: Final = 3.25
+"""Smoothed residuals beyond this are taken out, 0.1 % of the pure noise. A closer cut holds the
+surface where it is; a wider one lets in faint microbes (each by 0.1 % between 2.5 and 3.5)."""
+
+CLOSER_SIGMA: Final = 2.5
+"""A closer cut: what it changes tells how many faint microbes the other lets in."""
 
 GROW_PX: Final = 2
 """Pixels around a cut pixel that go with it: the skirt of a point-spread function."""
@@ -31,38 +41,66 @@ RESIDUAL_BOX_PX: Final = 3
 """Box side over which residuals are smoothed: about the size of a microbe."""
 
 ITERATIONS: Final = 4
-"""The scale moves by less than 0.03 % after the third."""
+"""The scale of a varying ratio moves by less than 0.05 % after the third."""
 
 NOISE_ROWS: Final = 8000
 """About as many rows of the stack as the noise is measured on: half a million pixels."""
 
+MODE_STEP: Final = 2
+MODE_PIXELS: Final = 200
+"""Every second row of a patch gives its most frequent ratio, the middle of so many pixels."""
+
 MIN_BLOCKS: Final = 24
 """Fewer blocks than this give no scale worth the name."""
+
+REPEATS: Final = 3
+"""Rounds of line and surface where a surface is met first; later ones start from good values."""
 
 MIN_CLEAN: Final = 0.3
 """Smallest clean fraction of a block."""
 
+
+SPREAD: Final = np.array([0.7548776662466927, 0.5698402909980532])
+"""Steps of an even, never repeated sequence of points in a square (Roberts 2018, R2)."""
 
 LevelIndex = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Area:
-    """Points spread evenly over the sample, dark minerals included, px."""
+    """Points spread evenly over the sample, dark minerals included.
+
+    Attributes
+    ----------
+    x, y : numpy.ndarray
+        Places on the canvas, px.
+    weight : numpy.ndarray
+        Part of the sample that each stands for.
+    """
 
     x: Vector
     y: Vector
+    weight: Vector
+
+    def quantile(self, values: Vector, quantile: float) -> float:
+        """Return a quantile over the sample of values at the points."""
+        return weighted_quantile(values, self.weight, quantile)
 
 
 def area_points(stack: PatchStack, around: Surroundings) -> Area:
-    """Return the centres of all blocks of which at least half belongs to the sample's area."""
+    """Return a point in every block that holds some of the sample's area.
+
+    Points on a net would take only so many values of a ratio that varies along one of its axes.
+    """
     side, inner = stack.side // BLOCK_PX, slice(1, -1)
     share = around.area.reshape(-1, side, BLOCK_PX, side, BLOCK_PX).mean(axis=(2, 4))
-    patch, row, col = np.nonzero(share[:, inner, inner] >= 0.5)
-    centre = (BLOCK_PX - 1) / 2.0
+    share = share[:, inner, inner]
+    patch, row, col = np.nonzero(share)
+    inside = BLOCK_PX * np.mod(np.arange(len(patch))[:, None] * SPREAD, 1.0) - 0.5
     return Area(
-        stack.origin[patch, 1] + BLOCK_PX * col + centre,
-        stack.origin[patch, 0] + BLOCK_PX * row + centre,
+        stack.origin[patch, 1] + BLOCK_PX * col + inside[:, 0],
+        stack.origin[patch, 0] + BLOCK_PX * row + inside[:, 1],
+        share[patch, row, col],
     )
 
 
@@ -82,6 +120,8 @@ class Background:
         Points spread evenly over the sample.
     clean_fraction : float
         Fraction of the sample's pixels that are background.
+    cut_shift : float
+        Relative change of the scale that a closer cut of the microbes would make.
     """
 
     clean: Blocks
@@ -90,6 +130,7 @@ class Background:
     field: RatioField
     area: Area
     clean_fraction: float
+    cut_shift: float
 
 
 def find_background(stack: PatchStack, around: Surroundings) -> Background:
@@ -107,34 +148,59 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
     every = block_averages(stack, sample, sample, 0.5)
     if len(every) < MIN_BLOCKS:
         msg = (
-            f"only {len(every)} blocks of sample are left in the overlap of post and pre, "
-            f"{MIN_BLOCKS} are needed; check the registration and the exposure"
+            f"only {len(every)} blocks of sample away from missing and saturated pixels are left "
+            f"in the overlap of post and pre, {MIN_BLOCKS} are needed; check the registration and "
+            "the exposure"
         )
         raise ScaleError(msg)
     area = area_points(stack, around)
 
-    line = fit_line(every, _first_line(every, around), np.ones(len(every)), around)
-    flat = RatioField.flat(Frame.around(stack.origin, PATCH_PX))
-    field = smooth_ratio(every, line, flat, area)
+    line = _first_line(every, around)
+    field = RatioField.flat(Frame.around(stack.origin, PATCH_PX))
     levels = _level_index(around)
-    clean_blocks, fraction = every, 1.0
-    for _ in range(ITERATIONS):
-        clean = _clean_pixels(stack, around, levels, line, field)
+    clean_blocks, fraction, shift = every, 0.0, 0.0
+    for iteration in range(ITERATIONS):
+        residual = _residual(stack, around, line, field, is_first=iteration == 0)
+        noise = _noise_image(residual, sample, levels)
+        clean = _clean_pixels(stack, sample, residual, noise, CUT_SIGMA)
         blocks = block_averages(stack, sample, clean, MIN_CLEAN)
         if len(blocks) < MIN_BLOCKS:
             break
         clean_blocks = blocks
         core = sample & stack.core
         fraction = float((clean & core).sum() / max(1, core.sum()))
-        line = fit_line(blocks, line, field.at(blocks.x, blocks.y), around)
-        field = smooth_ratio(blocks, line, field, area)
-    return Background(clean_blocks, every, line, field, area, fraction)
+        if iteration == ITERATIONS - 1:
+            closer = _clean_pixels(stack, sample, residual, noise, CLOSER_SIGMA)
+            fewer = block_averages(stack, sample, closer, MIN_CLEAN)
+            shift = _middle(fewer, line, field) - _middle(blocks, line, field)
+        if iteration == 0 and dark_prior(around, line.scale) is not None:
+            # Where the pedestal is known, the surface needs no line; a slope tilts a line.
+            field = smooth_ratio(blocks, line, field, area)
+        line, field = _follow(blocks, line, field, area, around)
+    if clean_blocks is every:
+        line, field = _follow(every, line, field, area, around)
+    return Background(clean_blocks, every, line, field, area, fraction, shift)
 
 
 def smooth_ratio(blocks: Blocks, line: LineFit, start: RatioField, area: Area) -> RatioField:
     """Return the smooth ratio whose median over the area is 1; see `fit_field`."""
     found = fit_field(blocks, line, start)
-    return found.scaled(1.0 / float(np.median(found.at(area.x, area.y))))
+    return found.scaled(1.0 / area.quantile(found.at(area.x, area.y), 0.5))
+
+
+def _follow(
+    blocks: Blocks, line: LineFit, field: RatioField, area: Area, around: Surroundings
+) -> tuple[LineFit, RatioField]:
+    """Return line and field anew; the scale goes with the middle of the new field."""
+    was_flat = field.is_flat
+    for _ in range(REPEATS):
+        line = fit_line(blocks, line, field.at(blocks.x, blocks.y), around)
+        found = fit_field(blocks, line, field)
+        middle = area.quantile(found.at(area.x, area.y), 0.5)
+        line, field = replace(line, scale=line.scale * middle), found.scaled(1.0 / middle)
+        if field.is_flat or not was_flat:
+            break
+    return line, field
 
 
 def _first_line(every: Blocks, around: Surroundings) -> LineFit:
@@ -153,26 +219,61 @@ def _first_line(every: Blocks, around: Surroundings) -> LineFit:
     return LineFit(scale, post_pedestal, pre_pedestal)
 
 
+def _residual(
+    stack: PatchStack, around: Surroundings, line: LineFit, field: RatioField, *, is_first: bool
+) -> FloatImage:
+    """Return post less the line, smoothed over the size of a microbe.
+
+    At first each patch has its own ratio, the most frequent one of its pixels: a common one that
+    microbes or a varying ratio have pulled off would cut the background itself.
+    """
+    scale = np.float32(line.scale) * _field_image(stack, field)
+    expected = scale * (stack.pre - np.float32(line.pre_pedestal))
+    box = (RESIDUAL_BOX_PX, RESIDUAL_BOX_PX)
+    smooth = cv2.blur(stack.post - np.float32(line.intercept) - expected, box)
+    if is_first:
+        expected = cv2.blur(expected, box)
+        smooth = smooth - _patch_modes(stack, smooth, expected, around.sample) * expected
+    result: FloatImage = smooth
+    return result
+
+
 def _clean_pixels(
-    stack: PatchStack,
-    around: Surroundings,
-    levels: LevelIndex,
-    line: LineFit,
-    field: RatioField,
+    stack: PatchStack, sample: Mask, residual: FloatImage, noise: FloatImage, cut_sigma: float
 ) -> Mask:
     """Return the sample pixels that are far from every significant residual."""
-    scale = np.float32(line.scale) * _field_image(stack, field)
-    residual = stack.post - scale * (stack.pre - np.float32(line.pre_pedestal))
-    residual -= np.float32(line.intercept)
-    smooth = cv2.blur(residual, (RESIDUAL_BOX_PX, RESIDUAL_BOX_PX))
-    sigma = _noise_image(smooth, around.sample, levels)
     with np.errstate(invalid="ignore"):
-        cut = ~(np.abs(smooth) <= np.float32(CUT_SIGMA) * sigma) & stack.usable
+        cut = ~(np.abs(residual) <= np.float32(cut_sigma) * noise) & stack.usable
     size = 2 * GROW_PX + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     grown = cv2.dilate(cut.view(np.uint8), kernel).view(np.bool_)
-    result: Mask = around.sample & ~grown
+    result: Mask = sample & ~grown
     return result
+
+
+def _middle(blocks: Blocks, line: LineFit, field: RatioField) -> float:
+    """Return the robust mean of the blocks' ratios relative to the line."""
+    light = field.at(blocks.x, blocks.y) * (blocks.pre - line.pre_pedestal)
+    use = light > 0
+    if not use.any():
+        return 0.0
+    relative = (blocks.post - line.intercept)[use] / (line.scale * light[use])
+    return tukey_location(relative, np.square(light[use]) * blocks.pixels[use])
+
+
+def _patch_modes(
+    stack: PatchStack, residual: FloatImage, expected: FloatImage, sample: Mask
+) -> FloatImage:
+    """Return the most frequent ``residual / expected`` of each patch, one number per row."""
+    side = stack.side
+    modes = np.zeros(len(residual) // side, np.float32)
+    for number in range(len(modes)):
+        rows = slice(number * side, (number + 1) * side, MODE_STEP)
+        chosen = sample[rows] & (expected[rows] > 0)
+        values = residual[rows][chosen] / expected[rows][chosen]
+        if len(values) >= MODE_PIXELS:
+            modes[number] = half_sample_mode(values.astype(np.float64), floor=MODE_PIXELS)
+    return np.repeat(modes, side)[:, None]
 
 
 def _field_image(stack: PatchStack, field: RatioField) -> FloatImage:

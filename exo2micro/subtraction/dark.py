@@ -32,6 +32,9 @@ GAP_FILL: Final = 0.5
 AREA_FRACTION: Final = 0.06
 """A pixel belongs to the area of the sample above this fraction of that way: dark minerals do."""
 
+AREA_REACH_PX: Final = 3
+"""As far as the smoothing carries that much of the sample's light into the dark."""
+
 SAMPLE_FRACTION: Final = 0.25
 """A pixel is sample above this fraction of the way from dark to the middle of the sample."""
 
@@ -95,10 +98,21 @@ def find_surroundings(stack: PatchStack) -> Surroundings:
     threshold = dark_at + SAMPLE_FRACTION * (middle - dark_at)
     inside = (smooth > threshold) & stack.usable
     sample = cv2.erode(inside.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
-    area = stack.usable & stack.core
-    if is_dark:
-        area &= smooth > dark_at + AREA_FRACTION * (middle - dark_at)
+    area = _area(stack, smooth, dark_at + AREA_FRACTION * (middle - dark_at), is_dark)
     return Surroundings(smooth, sample & stack.usable, area, threshold, post, pre)
+
+
+def _area(stack: PatchStack, smooth: FloatImage, level: float, is_dark: bool) -> Mask:
+    """Return the core pixels on the sample, saturated ones and the edge of the overlap included."""
+    known = (stack.post != 0) | (stack.pre != 0)
+    if not is_dark:
+        everywhere: Mask = (stack.usable | known) & stack.core
+        return everywhere
+    lit = np.where(stack.usable, smooth, stack.pre * known) > level
+    width = 2 * AREA_REACH_PX + 1
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    result: Mask = cv2.erode(lit.view(np.uint8), disk).view(np.bool_) & stack.core
+    return result
 
 
 def _smooth(stack: PatchStack) -> FloatImage:
@@ -163,8 +177,8 @@ def _trimmed(values: Vector) -> tuple[float, float]:
 def _post_level(values: Vector) -> tuple[DarkLevel, float]:
     """Return the pedestal of integer counts, and the noise as it would be without clipping."""
     mean, spread = _trimmed(values)
-    if mean > 3.0 * spread + 0.3 or spread == 0.0:
-        error = 0.02 * spread + 0.02 if mean > 0 else 0.25
+    if mean > 3.0 * spread + 0.3 or spread == 0.0 or _is_signed(mean, spread):
+        error = 0.02 * spread + 0.02 if mean != 0 else 0.25
         return DarkLevel(mean, error, mean == 0.0), spread
     below = _clipped_position(mean / spread)
     first, _ = _clipped_moments(below)
@@ -183,8 +197,8 @@ def _pre_level(values: Vector, post_noise: float) -> DarkLevel:
 
     mean, spread = _trimmed(values)
     noise = max(spread, post_noise)
-    if mean > 3.0 * noise + 0.3 or noise == 0.0:
-        error = 0.02 * noise + 0.02 if mean > 0 else 0.25
+    if mean > 3.0 * noise + 0.3 or noise == 0.0 or _is_signed(mean, noise):
+        error = 0.02 * noise + 0.02 if mean != 0 else 0.25
         return DarkLevel(mean, error, mean == 0.0)
     target = max(mean, 1e-3) / noise
     if target <= _clipped_moments(-3.0)[0]:
@@ -193,6 +207,11 @@ def _pre_level(values: Vector, post_noise: float) -> DarkLevel:
         root = optimize.brentq(lambda a: _clipped_moments(a)[0] - target, -3.0, 10.0)
         level = max(0.0, float(root) * noise)
     return DarkLevel(level, 0.05 + 0.3 * (mean - min(level, mean)), True)
+
+
+def _is_signed(mean: float, noise: float) -> bool:
+    """Tell whether an image goes below zero, as no camera's counts do, by more than ringing."""
+    return mean < -0.3 * noise
 
 
 def _clipped_moments(position: float) -> tuple[float, float]:

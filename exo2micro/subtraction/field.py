@@ -33,6 +33,12 @@ SIDE: Final = CELLS + 3
 MIN_TILES: Final = 12
 """Tiles below which no surface is fitted."""
 
+FEW_TILES: Final = 150
+"""Tiles below which the surface goes through small ones: an image of 700 px has so few, and a spot
+in it is as wide as two of them."""
+
+SMALL_TILE_PX: Final = 32
+
 PENALTIES: Final = 10.0 ** np.arange(-3.0, 4.1, 0.5)
 """Weights of the penalty that are tried, relative to the weight of the data per coefficient."""
 
@@ -168,10 +174,34 @@ def fit_field(blocks: Blocks, line: LineFit, start: RatioField) -> RatioField:
     start : RatioField
         The field so far.
     """
-    frame = start.frame
     tiles = tile_scales(blocks, line, start.at(blocks.x, blocks.y))
     if len(tiles.tile) < MIN_TILES:
-        return RatioField.flat(frame)
+        return RatioField.flat(start.frame)
+    surface = _robust_surface(tiles, start.frame)
+    if not _beats_chance(surface.smoother, tiles.log_ratio):
+        return RatioField.flat(start.frame)
+    if len(tiles.tile) < FEW_TILES:
+        fine = replace(blocks, tile=_small_tiles(blocks))
+        tiles = tile_scales(fine, line, start.at(blocks.x, blocks.y))
+        surface = _robust_surface(tiles, start.frame)
+    smoother, best, values = surface.smoother, surface.penalty, tiles.log_ratio
+    solution = smoother.solution(values, best).reshape(SIDE, SIDE)
+    noise = float(np.median(tiles.error))
+    left_out = MAD_TO_SIGMA * float(np.median(np.abs(smoother.left_out_residuals(values, best))))
+    predicted = float(np.sqrt(max(0.0, left_out**2 - noise**2)))
+    return RatioField(start.frame, solution, float(PENALTIES[best]), predicted)
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """A fit whose robust weights are settled, and the number of the best weight of the penalty."""
+
+    smoother: "_Smoother"
+    penalty: int
+
+
+def _robust_surface(tiles: TileScales, frame: Frame) -> _Surface:
+    """Return the fit that best predicts tiles left out, with outlying tiles weighted down."""
     design, values = frame.design(tiles.x, tiles.y), tiles.log_ratio
     robust = np.ones(len(values))
     for _ in range(ROBUST_PASSES):
@@ -180,13 +210,14 @@ def fit_field(blocks: Blocks, line: LineFit, start: RatioField) -> RatioField:
         rest = (values - smoother.fitted(values, best)) / tiles.error
         spread = max(1.0, float(MAD_TO_SIGMA * np.median(np.abs(rest - np.median(rest)))))
         robust = np.minimum(1.0, HUBER_CUT * spread / np.maximum(np.abs(rest), 1e-9))
-    if not _beats_chance(smoother, values):
-        return RatioField.flat(frame)
-    solution = smoother.solution(values, best).reshape(SIDE, SIDE)
-    noise = float(np.median(tiles.error))
-    left_out = MAD_TO_SIGMA * float(np.median(np.abs(smoother.left_out_residuals(values, best))))
-    predicted = float(np.sqrt(max(0.0, left_out**2 - noise**2)))
-    return RatioField(frame, solution, float(PENALTIES[best]), predicted)
+    return _Surface(smoother, best)
+
+
+def _small_tiles(blocks: Blocks) -> NDArray[np.int32]:
+    """Return the number of the small tile of each block."""
+    column, row = ((at - at.min()) // SMALL_TILE_PX for at in (blocks.x, blocks.y))
+    _, number = np.unique(row * (column.max() + 1.0) + column, return_inverse=True)
+    return np.asarray(number, dtype=np.int32)
 
 
 def left_out_misfit(tiles: TileScales, frame: Frame) -> float:

@@ -86,6 +86,7 @@ class PsfMatch:
             "difference_px2": self.gap.difference,
             "error_px2": self.gap.error if self.gap.n_patches else None,
             "patches": self.gap.n_patches,
+            "elongation_px2": list(self.gap.elongation) if self.gap.n_patches else None,
             "noise_factor": self.noise_factor,
         }
 

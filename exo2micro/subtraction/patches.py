@@ -141,7 +141,7 @@ def read_patches(
         cause = (
             f"{n_saturated} of {n_overlap} overlapping pixels are saturated"
             if n_overlap
-            else "post and aligned pre do not overlap"
+            else "post and aligned pre do not overlap where both have data"
         )
         msg = f"no pixel can be used for the scale: {cause}; check the registration and exposure"
         raise ScaleError(msg)

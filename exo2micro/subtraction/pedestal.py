@@ -26,8 +26,11 @@ DISAGREE_EFFECT: Final = 0.004
 the middle brightness of post)."""
 
 INTERCEPT_FLOOR: Final = 0.001
-"""Error of a fitted intercept over the middle brightness of post that no bootstrap sees: faint
-microbes tilt the line by about this much."""
+"""Offset over the middle brightness of post that faint microbes and stray light can make; one is
+significant only beyond `SIGNIFICANT_SIGMA` of these."""
+
+INTERCEPT_ERROR: Final = 0.0003
+"""Error of an offset over that brightness that no bootstrap sees; from pairs of known pedestals."""
 
 SLOPE_ERROR: Final = 0.002
 """Relative error of the slope with which the line is followed from the dark down to zero."""
@@ -68,12 +71,12 @@ def decide_pedestal(background: Background, around: Surroundings) -> Pedestal:
     line = background.line
     intercept, error = _free_intercept(background)
     middle = max(1e-9, float(np.median(background.clean.post)) - line.intercept)
+    error = float(np.hypot(error, INTERCEPT_ERROR * middle))
     prior = dark_prior(around, line.scale)
     if prior is None or around.pre is None or around.post is None:
-        floored = float(np.hypot(error, INTERCEPT_FLOOR * middle))
-        if abs(intercept) > SIGNIFICANT_SIGMA * floored:
-            return Pedestal(intercept, 0.0, floored, "regression")
-        return Pedestal(0.0, 0.0, error, "none")
+        return _zero_unless_significant(
+            Pedestal(intercept, 0.0, error, "regression"), line.scale, middle
+        )
     gap = intercept - prior.centre
     allowed = float(np.hypot(error, prior.error))
     if abs(gap) > DISAGREE_SIGMA * allowed and abs(gap) > DISAGREE_EFFECT * middle:
@@ -94,25 +97,38 @@ def decide_pedestal(background: Background, around: Surroundings) -> Pedestal:
 
 
 def _zero_unless_significant(found: Pedestal, scale: float, middle: float) -> Pedestal:
-    """Return no pedestal where the offset may as well be zero."""
+    """Return no pedestal where the offset may as well be zero.
+
+    The error is then that of zero: cameras without a pedestal are as common as others, whose
+    pedestals spread over `FREE_INTERCEPT` of the brightness, so that an offset well within its
+    error is most likely none (Bayes factor of a point against that spread).
+    """
     parts = (found.error, scale * SLOPE_ERROR * found.pre, INTERCEPT_FLOOR * middle)
     reach = float(np.linalg.norm(parts))
-    if abs(found.offset(scale)) <= SIGNIFICANT_SIGMA * reach:
-        return Pedestal(0.0, 0.0, found.error, "none")
-    return found
+    size = abs(found.offset(scale)) / reach
+    if size > SIGNIFICANT_SIGMA:
+        return found
+    odds = reach / (FREE_INTERCEPT * middle) * float(np.exp(0.5 * size**2))
+    error = reach * float(np.sqrt(odds / (1.0 + odds) * (1.0 + size**2)))
+    return Pedestal(0.0, 0.0, error, "none")
 
 
 def _free_intercept(background: Background) -> tuple[float, float]:
-    """Return the intercept from the line alone and its bootstrap error, counts."""
+    """Return the intercept from the line alone and its bootstrap error, counts.
+
+    A single tile does not tell a pedestal from a mineral: nothing is known then.
+    """
     blocks, line = background.clean, background.line
+    wide = Prior(0.0, FREE_INTERCEPT * float(np.median(blocks.post)))
+    used = np.unique(blocks.tile)
+    if len(used) < 2:
+        return wide.centre, wide.error
     field = background.field.at(blocks.x, blocks.y)
     pre = field * (blocks.pre - line.pre_pedestal)
     instrument = field * (blocks.level - line.pre_pedestal)
     weights = robust_weights(blocks.post - line.scale * pre - line.intercept, blocks)
-    wide = Prior(0.0, FREE_INTERCEPT * float(np.median(blocks.post)))
     _, intercept = solve_line(blocks.post, pre, instrument, weights, wide)
     n_tiles = int(blocks.tile.max()) + 1
-    used = np.unique(blocks.tile)
     wz = weights * instrument
     terms = (weights, wz, weights * pre, wz * pre, weights * blocks.post, wz * blocks.post)
     sums = np.stack([tile_sums(term, blocks.tile, n_tiles)[used] for term in terms], axis=1)

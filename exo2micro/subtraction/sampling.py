@@ -59,6 +59,8 @@ class PairSample:
         Correlation of the block brightness of post and pre over the background.
     sharpness : SharpnessGap
         Difference in sharpness that is left between post and pre.
+    cut_shift : float
+        Relative change of the scale that a closer cut of the microbes would make.
     is_corrected : bool
         Whether the difference is made with the field, so that its variation does no harm.
     """
@@ -75,6 +77,7 @@ class PairSample:
     saturated_fraction: float
     correlation: float
     sharpness: SharpnessGap
+    cut_shift: float = 0.0
     warnings: tuple[str, ...] = ()
     is_corrected: bool = False
 
@@ -170,6 +173,7 @@ def sample_pairs(
         saturated,
         correlation,
         measure_sharpness(stack),
+        background.cut_shift,
         tuple(_warnings(background, saturated, correlation)),
     )
 

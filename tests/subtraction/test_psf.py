@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -131,6 +132,31 @@ def test_convolution_does_not_depend_on_the_window():
         np.testing.assert_allclose(found.read(rows, cols), whole[rows, cols], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("axis", "angle"), [(1, 0), (0, 90)])
+def test_blur_along_one_direction_is_found_and_said(axis, angle):
+    made = pair(bits=16)
+    post = ndimage.gaussian_filter1d(made.post.read_all().astype(np.float32), 1.4, axis=axis)
+    smeared = replace(made, post=ArrayRaster(post))
+    found = comparable(smeared)
+    gap = found.sample.sharpness
+    along_x = 1.4**2 if axis == 1 else -(1.4**2)
+    assert gap.elongation[0] == pytest.approx(along_x, abs=3 * gap.elongation_error)
+    assert abs(gap.elongation[1]) < 3 * gap.elongation_error
+    estimate = estimate_scales(found.sample, {})[""]
+    assert estimate.verdict.level is Level.CHECK
+    said = next(text for text in estimate.verdict.reasons if "astigmatism" in text)
+    degrees = float(said.split("along ")[1].split(" deg")[0])
+    assert abs((degrees - angle + 90) % 180 - 90) < 20
+    assert len(found.metrics()["psf_match"]["elongation_px2"]) == 2
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_round_blur_is_not_taken_for_elongated(bits):
+    for changes in ({}, {"psf_px": 1.2, "post_psf_px": 1.8}):
+        gap = comparable(pair(bits=bits, **changes)).sample.sharpness
+        assert gap.elongation_message == ""
+
+
 def test_without_texture_nothing_is_measured_or_matched():
     flat = np.full((300, 300), 80, np.uint8)
     noisy = [ArrayRaster((flat + RNG.normal(0, 2, flat.shape)).astype(np.uint8)) for _ in range(2)]
@@ -138,3 +164,4 @@ def test_without_texture_nothing_is_measured_or_matched():
     assert match.role == "none"
     assert not is_significant(SharpnessGap())
     assert SharpnessGap().error == np.inf
+    assert SharpnessGap().elongation_message == ""

@@ -128,7 +128,17 @@ def test_percentile_and_manual():
 
 @pytest.mark.parametrize(
     "params",
-    [{"scale_percentile": 101}, {"manual_scale": 0.0}, {"extra_estimators": "leastsquare"}],
+    [
+        {"scale_percentile": 101},
+        {"scale_percentile": -0.5},
+        {"scale_percentile": np.nan},
+        {"manual_scale": 0.0},
+        {"manual_scale": -1.5},
+        {"manual_scale": np.nan},
+        {"manual_scale": np.inf},
+        {"extra_estimators": "leastsquare"},
+    ],
+    ids=str,
 )
 def test_parameters_out_of_range_are_named(params):
     with pytest.raises((ScaleError, ParameterError), match=next(iter(params))):
@@ -185,20 +195,24 @@ def test_negative_and_constant_images_are_refused_in_words():
     with pytest.raises(ScaleError, match="no scale exists"):
         sample_pairs(made.post, below, made.valid)
     constant = ArrayRaster(np.full(made.post.shape, 7, np.uint8))
-    with pytest.raises(ScaleError, match="one brightness everywhere"):
-        sample_pairs(constant, constant, made.valid)
+    brighter = ArrayRaster(np.full(made.post.shape, 9, np.uint8))
+    for post in (constant, brighter):
+        with pytest.raises(ScaleError, match="one brightness everywhere"):
+            sample_pairs(post, constant, made.valid)
     lost = ArrayRaster(np.full(made.post.shape, np.nan, np.float32))
     with pytest.raises(ScaleError, match="do not overlap"):
         sample_pairs(made.post, lost, made.valid)
 
 
-def test_negative_pixels_in_a_pair_without_pedestal_do_not_matter():
+@pytest.mark.parametrize("below", [3.0, 20.0])
+def test_images_that_go_below_zero_have_a_negative_pedestal(below):
     made = pair()
     clean = estimate_scales(sample_of(made), {})[""].scale
-    dark = made.pre.read_all() - np.float32(3.0)
-    post = made.post.read_all().astype(np.float32) - np.float32(3.0)
+    dark = made.pre.read_all() - np.float32(below)
+    post = made.post.read_all().astype(np.float32) - np.float32(below)
+    top = 255 - below
     shifted = sample_pairs(
-        ArrayRaster(post), ArrayRaster(dark), made.valid, saturation_post=252, saturation_pre=252
+        ArrayRaster(post), ArrayRaster(dark), made.valid, saturation_post=top, saturation_pre=top
     )
     assert estimate_scales(shifted, {})[""].scale == pytest.approx(clean, rel=0.005)
 
@@ -218,3 +232,69 @@ def test_misregistration_of_many_pixels_is_not_passed():
     shifted = np.roll(made.pre.read_all(), (60, 45), axis=(0, 1))
     found = estimate_scales(sample_of(replace(made, pre=ArrayRaster(shifted))), {})[""]
     assert found.verdict.level is not Level.PASS
+
+
+def test_background_is_found_where_microbes_and_a_slope_pull_the_first_scale_off():
+    # This pair once had all of its background cut as microbes, and a scale 3.7 % high.
+    rng = np.random.default_rng(2033005)
+    made = aligned_pair(
+        shape=(440, 440),
+        bits=16,
+        ratio_gradient=0.1,
+        seed=2033005,
+        rotation_deg=float(rng.uniform(-5, 5)),
+        magnification=float(rng.uniform(0.98, 1.02)),
+        shift_px=(float(rng.uniform(-10, 10)), float(rng.uniform(-10, 10))),
+    )
+    sample = sample_of(made)
+    found = estimate_scales(sample, {})[""]
+    assert 0.4 < sample.clean_fraction < 0.8
+    assert found.scale == pytest.approx(made.scale, rel=0.003)
+
+
+def test_no_background_at_all_is_said_in_words():
+    made = pair()
+    rng = np.random.default_rng(3)
+    bright = made.post.read_all() + rng.choice([0, 60], made.post.shape).astype(np.float32)
+    found = estimate_scales(sample_of(replace(made, post=ArrayRaster(bright))), {})[""]
+    assert found.verdict.level is not Level.PASS
+
+
+def part_of(pair, side):
+    valid = np.zeros(pair.post.shape, bool)
+    valid[200 : 200 + side, 200 : 200 + side] = True
+    return replace(pair, valid=ArrayRaster(valid))
+
+
+@pytest.mark.parametrize("side", [64, 80, 120])
+def test_few_tiles_give_a_wide_interval_that_covers_the_truth(side):
+    made = part_of(pair(), side)
+    found = estimate_scales(sample_of(made), {})[""]
+    assert found.n_tiles < 8
+    assert found.interval[0] < made.scale < found.interval[1]
+    assert found.verdict.level is Level.CHECK
+    assert "tiles of background only" in found.verdict.reason
+
+
+def test_one_tile_knows_neither_its_scatter_nor_the_pedestal():
+    found = estimate_scales(sample_of(part_of(pair(), 64)), {})[""]
+    assert found.n_tiles == 1
+    assert found.offset == 0.0
+    assert found.half_width > 0.05
+    assert found.metrics["error_bootstrap"] >= 0.02
+
+
+def test_the_parts_of_the_error_make_the_interval():
+    found = estimate_scales(sample_of(pair()), {})[""]
+    parts = [value for name, value in found.metrics.items() if name.startswith("error_")]
+    assert len(parts) == 6
+    assert found.half_width == pytest.approx(1.96 * np.linalg.norm(parts))
+
+
+def test_the_interval_is_narrower_where_there_is_less_noise():
+    quiet, noisy = (
+        estimate_scales(sample_of(pair(coverage=0.0, read_noise=counts)), {})[""]
+        for counts in (0.8, 4.0)
+    )
+    assert quiet.metrics["error_bootstrap"] < 0.7 * noisy.metrics["error_bootstrap"]
+    assert quiet.half_width < noisy.half_width
