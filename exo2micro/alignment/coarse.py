@@ -193,10 +193,11 @@ def _search(
             if _rank(checked) > _rank(best):
                 best, origin = checked, name
             if best.clear:
-                return best, origin, _told(best.transform, post, settings)
+                return best, origin, _told(best.transform, post, settings, origin)
         if best.accepted and best.fraction >= ENOUGH_FRACTION:
             break
-    return best, origin, _told(best.transform, post, settings) if best.accepted else []
+    told = _told(best.transform, post, settings, origin) if best.accepted else []
+    return best, origin, told
 
 
 def _rank(verified: Verified) -> tuple[bool, int]:
@@ -254,11 +255,15 @@ def _grid(settings: CoarseSettings) -> tuple[NDArray[np.float64], NDArray[np.flo
     return angles, magnifications
 
 
-def _told(transform: Transform, post: Overviews, settings: CoarseSettings) -> list[str]:
+def _told(
+    transform: Transform, post: Overviews, settings: CoarseSettings, origin: str
+) -> list[str]:
     """Return what a user should know about the mapping that was found."""
     ny, nx = post.raster.shape
     what = transform.describe(((nx - 1) / 2, (ny - 1) / 2))
     told = []
+    if origin == "features":
+        told.append("the grid search found less than SIFT features did; these were used")
     if what["mirrored"]:
         told.append("the pre image is a mirror image of the post image; it was turned over")
     if abs(what["rotation_deg"]) > settings.angle_range + LARGEST_ANGLE_STEP_DEG:

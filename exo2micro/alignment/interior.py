@@ -175,8 +175,10 @@ class _Fitted:
 def _fit(found: _Fitted, refiner: Refiner, settings: InteriorSettings) -> None:
     """Refine the initial alignment; it stays where no texture supports it or limits are broken."""
     post, pre, initial = refiner.post, refiner.pre, found.transform
-    verified = _start(post, pre, initial, refiner.threads)
+    verified = _start(post, pre, initial, found.messages, refiner.threads)
     transform = verified.transform if verified else refiner.bend(initial.straight)
+    if transform is not None and verified is None:
+        found.messages.append("no affine mapping explains the overviews; a smooth field does")
     if transform is None:
         found.messages.append("no interior texture supports the coarse alignment; it was kept")
         return
@@ -187,6 +189,8 @@ def _fit(found: _Fitted, refiner: Refiner, settings: InteriorSettings) -> None:
         transform = fitted[0] if fitted else transform
         if metrics.get(FOUND_KEY, 0) >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
             break
+    if cells != CELLS:
+        found.messages.append(f"few tiles match; {MANY_CELLS} places were tried, not {CELLS}")
     found.messages += _deformation_told(metrics, settings)
     found.verdicts.append(_limits(post, initial, transform, metrics, settings))
     refused = found.verdicts[-1].level is not Level.PASS
@@ -202,7 +206,9 @@ def tile_size(post: Overviews, pre: Overviews, settings: InteriorSettings) -> in
     return min(whole_tile(wanted, image.raster.shape) for image in (post, pre))
 
 
-def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) -> Verified | None:
+def _start(
+    post: Overviews, pre: Overviews, initial: Transform, messages: list[str], threads: int
+) -> Verified | None:
     """Return the initial alignment refined on overviews, by features if need be, or None."""
     for rounds in (1, 2):
         checked = verify(post, pre, initial.straight, rounds=rounds, threads=threads)
@@ -213,6 +219,9 @@ def _start(post: Overviews, pre: Overviews, initial: Transform, threads: int) ->
     for found in feature_search(*features):
         checked = verify(post, pre, found.transform.unscaled(level, level), threads=threads)
         if checked.accepted:
+            messages.append(
+                "the overviews contradict the coarse alignment; SIFT features replace it"
+            )
             return checked
     return None
 

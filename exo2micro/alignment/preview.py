@@ -19,8 +19,8 @@ class PreviewRaster(WarpedRaster):
     """Another raster seen through a transform, by bilinear interpolation, in its own pixel type.
 
     It takes a quarter of the time of `WarpedRaster` and a third of its space on disk. Bilinear
-    interpolation blurs, by an amount that depends on the sub-pixel phase, and OpenCV rounds the
-    phase to 1/32 px: good to look at an alignment that is right to a pixel.
+    interpolation blurs, by an amount that depends on the sub-pixel phase, which OpenCV before 5
+    rounds to 1/32 px: good to look at an alignment that is right to a pixel.
 
     Parameters
     ----------
