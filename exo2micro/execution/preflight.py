@@ -15,7 +15,7 @@ from exo2micro.execution.machine import available_memory_bytes
 _BASE_BYTES = {8: 760_000_000, 16: 860_000_000, 32: 920_000_000}
 _SAMPLE_BYTES_PER_PIXEL = 4
 _MOST_SAMPLED_PIXELS = 30_000_000
-_BYTES_PER_CANVAS_PIXEL = 0.65
+_BYTES_PER_CANVAS_PIXEL = 0.25
 _BYTES_PER_CANVAS_COLUMN = 5_000
 _BYTES_PER_FURTHER_THREAD = 60_000_000
 _MEASURED_THREADS = 2
@@ -32,8 +32,8 @@ _SECONDS_PER_MEGAPIXEL = {1: 0.018, 2: 0.021, 3: 0.073, 4: 0.112}
 
 # Bytes on disk by bit depth, from the files of the same pairs. TIFF by stage: two padded images,
 # the preview of stage 2, the aligned one. FITS: rows start and end within a disk block.
-_TIFF_BYTES_PER_PIXEL = {8: 4.2, 16: 8.4, 32: 16.0}
-_TIFF_SHARE_OF_STAGE = {1: 0.37, 2: 0.15, 3: 0.48}
+_TIFF_BYTES_PER_PIXEL = {8: 3.7, 16: 7.2, 32: 16.0}
+_TIFF_SHARE_OF_STAGE = {1: 0.40, 2: 0.17, 3: 0.43}
 _FITS_SHARE_OF_STAGE = {1: 0.5, 2: 0.25, 3: 0.25}
 _DIFFERENCE_TIFF_BYTES_PER_PIXEL = {8: 3.4, 16: 3.8, 32: 4.1}
 _FITS_BYTES_PER_PIXEL = {8: 3 * 1 + 4, 16: 3 * 4 + 4, 32: 3 * 4 + 4}
