@@ -8,6 +8,7 @@ from subtraction_pairs import aligned_pair
 from exo2micro.errors import ParameterError, ScaleError
 from exo2micro.raster.base import ArrayRaster, OffsetRaster
 from exo2micro.registry import unregister_class
+from exo2micro.subtraction.assess import OVERLAP
 from exo2micro.subtraction.sampling import sample_pairs
 from exo2micro.subtraction.scale import (
     SCALE_ESTIMATORS,
@@ -288,7 +289,7 @@ def test_the_parts_of_the_error_make_the_interval():
     found = estimate_scales(sample_of(pair()), {})[""]
     parts = [value for name, value in found.metrics.items() if name.startswith("error_")]
     assert len(parts) == 6
-    assert found.half_width == pytest.approx(1.96 * np.linalg.norm(parts))
+    assert found.half_width == pytest.approx(OVERLAP * 1.96 * np.linalg.norm(parts))
 
 
 def test_the_interval_is_narrower_where_there_is_less_noise():
