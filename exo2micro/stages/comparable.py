@@ -166,12 +166,14 @@ def make_comparable(
     threads: int,
 ) -> ComparablePair:
     """Match the sharpness of two images, gather their sample, and decide about the field."""
-    match, patches = None, None
+    match, patches, sharpness = None, None, None
     if params["psf_match"] == "auto":
         patches = read_patches(post, pre, quality, threads=threads)
         match = match_psf(post, pre, quality, patches=patches)
         post, pre = match.post, match.pre
-        patches = patches if match.role == "none" else None
+        sharpness = match.gap
+        if match.role != "none":
+            patches, sharpness = None, match.gap.after_matching()
         margin = quality.saturation_margin_px + match.saturation_margin_px
         quality = replace(quality, saturation_margin_px=margin)
     sample = sample_pairs(
@@ -183,6 +185,7 @@ def make_comparable(
         saturation_pre=quality.saturation_pre,
         debris=quality.debris,
         patches=patches,
+        sharpness=sharpness,
         threads=threads,
     )
     if params["scale_field"] == "off" or sample.field.is_flat:

@@ -116,6 +116,7 @@ def sample_pairs(
     saturation_pre: float | None = None,
     debris: WindowMask = None,
     patches: PatchStack | None = None,
+    sharpness: SharpnessGap | None = None,
     threads: int = 1,
 ) -> PairSample:
     """Gather a bounded, deterministic sample of post and pre brightness in one pass.
@@ -139,6 +140,8 @@ def sample_pairs(
         Bool mask of pixels to leave out.
     patches : PatchStack, optional
         Patches of both images, where they have been read.
+    sharpness : SharpnessGap, optional
+        Their difference in sharpness, where it is known.
     threads : int
         Threads to use; the result does not depend on it.
 
@@ -172,7 +175,7 @@ def sample_pairs(
         background.clean_fraction,
         saturated,
         correlation,
-        measure_sharpness(stack),
+        sharpness or measure_sharpness(stack),
         background.cut_shift,
         tuple(_warnings(background, saturated, correlation)),
     )

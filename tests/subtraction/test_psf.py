@@ -165,3 +165,34 @@ def test_without_texture_nothing_is_measured_or_matched():
     assert not is_significant(SharpnessGap())
     assert SharpnessGap().error == np.inf
     assert SharpnessGap().elongation_message == ""
+
+
+def turned_texture(noise):
+    """Return post and pre of one soft texture, equally sharp, pre resampled over all phases."""
+    rng = np.random.default_rng(3)
+    texture = ndimage.gaussian_filter(rng.normal(size=(900, 900)), 2.0)
+    texture = 100.0 + 6.0 * texture / texture.std()
+    angle = np.radians(3.0)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+    def turn(image):
+        turned = ndimage.affine_transform(image, matrix, offset=(50, 0), order=3)
+        return turned[80:800, 80:800].astype(np.float32)
+
+    post = turn(texture) + rng.normal(0, noise, (720, 720)).astype(np.float32)
+    return ArrayRaster(post), ArrayRaster(turn(texture + rng.normal(0, noise, texture.shape)))
+
+
+def test_noise_that_resampling_dampens_unevenly_counts_in_the_error():
+    quiet, loud = (match_psf(*turned_texture(noise), QualitySources()) for noise in (1.0, 4.0))
+    for match in (quiet, loud):
+        assert abs(match.gap.difference) < 2 * match.gap.error
+        assert match.role == "none"
+    assert loud.gap.error > 1.4 * quiet.gap.error
+
+
+def test_a_matched_pair_is_not_measured_by_its_convolved_noise():
+    found = comparable(pair(psf_px=1.2, post_psf_px=1.8))
+    assert found.match.role == "pre"
+    assert found.sample.sharpness == found.match.gap.after_matching()
+    assert estimate_scales(found.sample, {})[""].verdict.level is Level.PASS
