@@ -48,8 +48,6 @@ class Product:
         Companion planes that go into FITS extensions.
     formats : tuple of str
         Formats that are always written, whatever ``checkpoint_format`` says.
-    is_rounded : bool
-        Whether pixels are multiples of a coarse step, which tells how they compress best.
     sinks : sequence of callable
         Called with each band in order, e.g. to gather statistics on the way.
     summary : callable, optional
@@ -62,7 +60,6 @@ class Product:
     cards: Mapping[str, Card] = field(default_factory=dict)
     planes: Sequence["PlaneSpec"] = ()
     formats: tuple[str, ...] = ()
-    is_rounded: bool = False
     sinks: Sequence[Sink] = ()
     summary: Callable[[], Mapping[str, Any]] | None = None
 
@@ -273,13 +270,7 @@ def _write_images(
                 _tables_of(record),
             )
             sinks.append(stack.enter_context(writer))
-        streamed = stream_bands(
-            source,
-            threads=threads,
-            encode="tiff" in temporaries,
-            is_rounded=product.is_rounded,
-        )
-        bands = feed(streamed, sinks)
+        bands = feed(stream_bands(source, threads=threads, encode="tiff" in temporaries), sinks)
         if "tiff" in temporaries:
             write_tiff(
                 temporaries["tiff"],
@@ -288,7 +279,6 @@ def _write_images(
                 source.dtype,
                 description=tiff_description(record, product.cards),
                 pixel_size_um=record.facts.get("pixel_size_um"),
-                is_rounded=product.is_rounded,
             )
         else:
             drain(bands)

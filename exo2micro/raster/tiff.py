@@ -28,7 +28,6 @@ def write_tiff(
     *,
     description: str,
     pixel_size_um: tuple[float, float] | None = None,
-    is_rounded: bool = False,
 ) -> None:
     """Write one image from its bands.
 
@@ -46,10 +45,8 @@ def write_tiff(
         ImageDescription; ASCII.
     pixel_size_um : tuple of float, optional
         Pixel size ``(x, y)`` in um.
-    is_rounded : bool
-        As it was given to `stream_bands`.
     """
-    predictor = Predictor.of(dtype, is_rounded=is_rounded)
+    predictor = Predictor.of(dtype)
     options: dict[str, Any] = {
         "dtype": dtype,
         "tile": (TILE, TILE),

@@ -40,12 +40,11 @@ def aligned_product(
     grid = _canvas_grid(inputs.facts)
     warped: Raster = WarpedRaster(pre, transform, tuple(inputs.facts["post_shape"]), grid=grid)
     cards = certificate_cards(certificate)
-    is_rounded = pre.dtype.kind in "ui"
-    if is_rounded:
+    if pre.dtype.kind in "ui":
         warped = QuantisedRaster(warped)
         cards["QUANTUM"] = (QUANTUM, "step of the pixel values in counts")
     source = RasterSource(_on_canvas(warped, inputs.facts))
-    return Product("pre", source, cards=cards, is_rounded=is_rounded)
+    return Product("pre", source, cards=cards)
 
 
 def preview_product(inputs: StageInputs, transform: Transform, name: str = "pre") -> Product:

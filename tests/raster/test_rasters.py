@@ -49,6 +49,16 @@ def test_block_mean_averages_what_there_is(ny, nx, factor):
             assert got[i, j] == pytest.approx(block.mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("factor", [2, 4, 8, 16])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2"])
+def test_block_mean_of_whole_numbers_is_exact(dtype, factor):
+    highest = np.iinfo(dtype).max
+    pixels = np.random.default_rng(factor).integers(highest // 2, highest + 1, (96, 160))
+    blocks = pixels.reshape(96 // factor, factor, 160 // factor, factor)
+    exact = (blocks.sum(axis=(1, 3)) / factor**2).astype(np.float32)
+    assert np.array_equal(block_mean(pixels.astype(dtype), factor), exact)
+
+
 @pytest.mark.parametrize("factor", [1, 3, 4, 100, 600])
 def test_overview_by_bands_equals_overview_at_once(factor):
     pixels = image((1100, 70))

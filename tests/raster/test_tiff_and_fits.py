@@ -98,24 +98,6 @@ def test_tiff_opens_in_programs_based_on_libtiff(tmp_path, shape, pad, dtype):
     assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), raster.read_all())
 
 
-def test_a_rounded_image_is_read_by_all_programs_and_takes_less_disk(tmp_path):
-    rng = np.random.default_rng(3)
-    pixels = np.rint(rng.normal(60, 6, (700, 901)) * 16).astype(np.float32) / 16
-    raster = OffsetRaster(ArrayRaster(pixels), (1300, 1501), (300, 300))
-    for name, is_rounded in (("free", False), ("rounded", True)):
-        bands = stream_bands(RasterSource(raster), threads=2, encode=True, is_rounded=is_rounded)
-        path = tmp_path / f"{name}.tiff"
-        write_tiff(path, bands, raster.shape, raster.dtype, description="{}", is_rounded=is_rounded)
-        whole = raster.read_all()
-        assert np.array_equal(tifffile.imread(path), whole)
-        assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), whole)
-        assert np.array_equal(TiffCheckpoint(path).read_all(), whole)
-        with Image.open(path) as image:
-            assert np.array_equal(np.asarray(image), whole)
-    sizes = [(tmp_path / f"{name}.tiff").stat().st_size for name in ("rounded", "free")]
-    assert sizes[0] < 0.9 * sizes[1]
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_pillow_reads_every_kind_of_pixel(tmp_path, dtype):
     raster = padded((700, 901), 100, dtype)
