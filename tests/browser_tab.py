@@ -36,9 +36,12 @@ class Tab:
         assert [url for url in self.requests if not url.startswith((self.home, "data:"))] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Start Chromium; without it CI fails and other machines skip."""
+    """Start Chromium; without it CI fails and other machines skip.
+
+    Playwright's event loop runs as long as the browser: tests of other files may want their own.
+    """
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
         reason = "no Chromium here; scripts/browser.sh installs it"

@@ -143,7 +143,7 @@ def _scale_sentences(result: Mapping[str, Any], difference: Record | None) -> li
         return ["No difference was computed."]
     first = scales[0]
     low, high = first["interval"]
-    width = "" if low == high else f" (95 % interval {low:.5g} to {high:.5g})"
+    width = "" if low == high else f" (95 % interval {low:#.5g} to {high:#.5g})"
     offset = f" and an offset of {first['offset']:.4g} counts" if first["offset"] else ""
     sentences = [
         f"The aligned pre-stain image was multiplied by the brightness ratio of the background, "

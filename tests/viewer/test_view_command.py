@@ -23,8 +23,9 @@ WAIT = 120
 @contextmanager
 def running(project):
     """Start the command and give the process and the address that it prints."""
-    # A shell's background jobs ignore Ctrl-C; the child shall hear it.
+    # A shell's background jobs ignore Ctrl-C, nohup a hang-up; the child shall hear both.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     code += "from exo2micro.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "view", SAMPLE, DYE, "--no-browser", "--json"]
     folders = [f"--output-dir={project.processed}", f"--raw-dir={project.raw}"]
