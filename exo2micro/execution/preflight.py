@@ -25,10 +25,10 @@ _SHARE_OF_STAGE = {1: 0.25, 2: 0.5, 3: 0.65}
 _LAST_STAGE = 4
 _ALL_STAGES = (1, 2, 3, 4)
 
-# Whole runs on two idle cores with two threads: 2000 x 2000 11.5 s (one thread), 6000 x 5000
-# 18.9 s, 30 000 x 25 000 180 s (stages 13, 15, 56 and 83 s, pictures and report 5 s).
-_BASE_SECONDS = {1: 1.0, 2: 2.0, 3: 3.0, 4: 6.0}
-_SECONDS_PER_MEGAPIXEL = {1: 0.018, 2: 0.021, 3: 0.073, 4: 0.112}
+# Whole runs on two idle cores with two threads: 6000 x 5000 14 to 15 s, 30 000 x 25 000 115 s
+# (stages 6.7, 11.7, 36 and 50 s, pictures and report 4 s). Stage 4 includes those.
+_BASE_SECONDS = {1: 1.0, 2: 1.0, 3: 3.0, 4: 5.0}
+_SECONDS_PER_MEGAPIXEL = {1: 0.009, 2: 0.015, 3: 0.045, 4: 0.068}
 
 # Bytes on disk by bit depth, from the files of the same pairs. TIFF by stage: two padded images,
 # the preview of stage 2, the aligned one. FITS: rows start and end within a disk block.
