@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exo2micro.pipeline import SampleDye
 
 _WORDS: Final = {
-    Level.PASS: "PASS: the result can be trusted",
+    Level.PASS: "PASS: all checks passed, the result can be used",
     Level.CHECK: "CHECK: usable, but look first",
     Level.FAIL: "FAIL: not to be trusted",
 }
