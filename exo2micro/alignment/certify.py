@@ -7,7 +7,8 @@ import numpy as np
 
 from exo2micro._typing import Mask, Points
 from exo2micro.alignment.certificate import Certificate
-from exo2micro.alignment.error_model import ErrorModel, off_from_others
+from exo2micro.alignment.error_model import ErrorModel, field_variances, off_from_others
+from exo2micro.alignment.field_error import FitError
 from exo2micro.alignment.matching import (
     TileMatches,
     match_tiles,
@@ -53,6 +54,7 @@ def certify(
     plan: MatchPlan,
     *,
     spacing_px: float,
+    fit_error: FitError | None = None,
     threads: int,
 ) -> Certificate:
     """Certify an alignment on held-out tiles.
@@ -69,6 +71,8 @@ def certify(
         Tile size and search range.
     spacing_px : float
         Typical distance between the held-out tiles.
+    fit_error : FitError, optional
+        What the fit of the alignment knows of its own error; None: nothing.
     threads : int
         Threads; the result does not depend on it.
 
@@ -77,12 +81,15 @@ def certify(
     Certificate
         With its verdict.
     """
+    known = fit_error or FitError()
     matcher = Matcher(post.raster, pre.raster, transform, plan, threads)
     kept = matcher.significant(centres, matcher.threshold(centres))
     both, factor = seen_in_both(post, pre, transform), coverage_factor(post, pre)
     doubt, misfits = _unsupported(kept, len(centres)), 0
     if doubt is None:
-        kept, misfits = split_strays(matcher, kept, PRECISION_FACTOR**2, spacing_px)
+        variances = (PRECISION_FACTOR * kept.precisions) ** 2
+        variances += field_variances(known.field, kept.centres)
+        kept, misfits = split_strays(matcher, kept, variances, spacing_px)
         if len(kept.centres) < WEAK_FRACTION * len(centres):
             kept = kept.joined(_weak(matcher, kept, centres, within(both, factor, centres)))
     linear = np.array([transform.linear(c) for c in kept.centres]).reshape(-1, 2, 2)
@@ -91,9 +98,13 @@ def certify(
     median = p95 = bound = np.inf
     intervals = ((np.inf, np.inf),) * 2
     if len(kept.centres) >= LEAST_TILES:
-        model = ErrorModel(kept.shifts, kept.centres, precisions**2, _places(both, factor))
+        places = _places(both, factor)
+        model = ErrorModel(kept.shifts, kept.centres, precisions**2, places, known.field)
         median, p95, bound = model.quantiles()
         intervals = model.intervals()
+        if known.p95_px > bound:
+            bound = known.p95_px
+            intervals = intervals[0], (intervals[1][0], bound)
     coverage = _coverage(both, factor, kept.centres, 1.6 * spacing_px)
     returning = _forward_backward(post.raster, pre.raster, transform, kept, plan, threads)
     verdict = doubt or _verdict(kept, misfits, (median, bound), coverage, returning)

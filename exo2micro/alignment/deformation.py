@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from exo2micro._typing import Mask, Points
 from exo2micro.alignment.field import DisplacementField
+from exo2micro.alignment.field_error import FieldError
 from exo2micro.alignment.fit import fit_correction
 from exo2micro.alignment.matching import TileMatches
 from exo2micro.alignment.subpixel import TUKEY
@@ -61,6 +62,8 @@ class DeformationFit:
         That gain in standard errors.
     largest_px : float
         Largest displacement at a tile.
+    error : FieldError
+        How uncertain the field is, place by place.
     """
 
     transform: Transform
@@ -69,6 +72,7 @@ class DeformationFit:
     gain: float
     significance: float
     largest_px: float
+    error: FieldError
 
     @property
     def helps(self) -> bool:
@@ -153,6 +157,7 @@ def fit_deformation(matches: TileMatches, shape: tuple[int, int]) -> Deformation
         gain,
         significance,
         float(np.hypot(*field(tiles.centres).T).max()),
+        FieldError.of(field, solution.covariance),
     )
 
 
@@ -183,9 +188,10 @@ def _like_neighbours(matches: TileMatches) -> Mask:
 
 @dataclass(frozen=True, eq=False)
 class _Solution:
-    """Coefficients of a field and how it fits."""
+    """Coefficients of a field, their covariance along one axis, and how it fits."""
 
     coefficients: Array
+    covariance: Array
     weights: Array
     excess_px: float
 
@@ -233,12 +239,12 @@ class _Problem:
             weights = trust / (variances + excess**2)
             if step == 1:
                 smoothing = self._best_smoothing(basis, shifts, weights)
-            coefficients = self._smoothed(basis, shifts, weights, smoothing)[0]
+            coefficients, covariance = self._smoothed(basis, shifts, weights, smoothing)
             rest = shifts - basis @ coefficients
             excess = _scatter(rest, variances)
             distance = np.hypot(*rest.T) / np.sqrt(variances + excess**2)
             trust = np.clip(1 - (distance / (TUKEY * LENGTH_PER_SIGMA)) ** 2, 0, 1) ** 2
-        return _Solution(coefficients, trust, excess)
+        return _Solution(coefficients, covariance, trust, excess)
 
     def _best_smoothing(self, basis: Array, shifts: Points, weights: Array) -> float:
         """Return the smoothing with the least leave-one-out loss."""

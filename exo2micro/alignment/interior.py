@@ -18,7 +18,7 @@ from exo2micro.alignment.held_out import CELLS, HeldOutZones, whole_tile
 from exo2micro.alignment.moved import MOVED, Followers, find_moved
 from exo2micro.alignment.outline import sample_mask
 from exo2micro.alignment.overview import Overviews, make_overviews
-from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Refiner
+from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Fitted, Refiner
 from exo2micro.alignment.search import feature_search, find_features
 from exo2micro.alignment.significance import Matcher
 from exo2micro.alignment.subpixel import MatchPlan
@@ -129,7 +129,7 @@ def refine_interior_overviews(
     threads: int = 1,
 ) -> InteriorResult:
     """Do what `refine_interior` does on overviews that are at hand."""
-    found = _Fitted(initial)
+    found = _Alignment(initial)
     size = tile_size(post, pre, settings)
     if settings.interior_ecc:
         refiner = Refiner(post, pre, size, CELLS, settings.deformation != "off", threads)
@@ -146,11 +146,12 @@ def refine_interior_overviews(
         held_out,
         MatchPlan(certified_size, search=FINAL_SEARCH_PX, steps=4),
         spacing_px=zones.spacing_px,
+        fit_error=found.fitted.error if found.fitted else None,
         threads=threads,
     )
-    if found.followers is not None:
+    if found.fitted is not None:
         tried = Followers(held_out, certificate.positions).others
-        found.verdicts.append(_moved(refiner, found, tried))
+        found.verdicts.append(_moved(refiner, found, found.fitted, tried))
     found.metrics["tile_px"] = size
     return InteriorResult(
         found.transform,
@@ -162,17 +163,17 @@ def refine_interior_overviews(
 
 
 @dataclass
-class _Fitted:
+class _Alignment:
     """The alignment on its way through the fit, and what is to be said of it."""
 
     transform: Transform
-    followers: Followers | None = None
+    fitted: Fitted | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
 
-def _fit(found: _Fitted, refiner: Refiner, settings: InteriorSettings) -> None:
+def _fit(found: _Alignment, refiner: Refiner, settings: InteriorSettings) -> None:
     """Refine the initial alignment; it stays where no texture supports it or limits are broken."""
     post, pre, initial = refiner.post, refiner.pre, found.transform
     verified = _start(post, pre, initial, found.messages, refiner.threads)
@@ -186,7 +187,7 @@ def _fit(found: _Fitted, refiner: Refiner, settings: InteriorSettings) -> None:
     for cells in (CELLS, MANY_CELLS):
         metrics.clear()
         fitted = replace(refiner, cells=cells).fit(transform, metrics)
-        transform = fitted[0] if fitted else transform
+        transform = fitted.transform if fitted else transform
         if metrics.get(FOUND_KEY, 0) >= ENOUGH_MATCHED * metrics.get("fit_tiles", np.inf):
             break
     if cells != CELLS:
@@ -197,7 +198,7 @@ def _fit(found: _Fitted, refiner: Refiner, settings: InteriorSettings) -> None:
     if refused and metrics["correction_px"] > settings.interior_max_correction:
         return
     found.transform = transform
-    found.followers = fitted[1] if fitted else None
+    found.fitted = fitted
 
 
 def tile_size(post: Overviews, pre: Overviews, settings: InteriorSettings) -> int:
@@ -245,23 +246,23 @@ def _deformation_told(metrics: dict[str, Any], settings: InteriorSettings) -> li
     ]
 
 
-def _moved(refiner: Refiner, found: _Fitted, held_out: Points) -> Verdict:
+def _moved(refiner: Refiner, found: _Alignment, fitted: Fitted, held_out: Points) -> Verdict:
     """Return CHECK where a piece of the sample has moved, and record where.
 
     Besides the tiles of the fit, held-out ones without a match are looked at.
     """
-    assert found.followers is not None
     images = refiner.post, refiner.pre
     post, pre = (image.raster for image in images)
-    others = np.concatenate([found.followers.others, held_out])
+    others = np.concatenate([fitted.followers.others, held_out])
     on_sample = seen_in_both(*images, found.transform)
     plan = MatchPlan(refiner.size, search=FINAL_SEARCH_PX, steps=4)
     moved = find_moved(
         Matcher(post, pre, found.transform, plan, refiner.threads),
-        found.followers,
+        fitted.followers,
         others[within(on_sample, coverage_factor(*images), others)],
         variance_factor=PRECISION_FACTOR**2,
         spacing_px=HeldOutZones.of(post.shape).cell_px,
+        field=fitted.error.field,
     )
     if moved is None:
         return Verdict()

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from exo2micro._typing import Points
-from exo2micro.alignment.error_model import off_from_others
+from exo2micro.alignment.error_model import field_variances, off_from_others
+from exo2micro.alignment.field_error import FieldError
 from exo2micro.alignment.matching import TileMatches
 from exo2micro.alignment.significance import LARGEST_GAIN_RATIO, Matcher
 from exo2micro.alignment.strays import truly_off
@@ -95,6 +96,7 @@ def find_moved(
     *,
     variance_factor: float,
     spacing_px: float,
+    field: FieldError | None = None,
 ) -> Moved | None:
     """Look for pieces of the sample that have moved between the images.
 
@@ -111,6 +113,8 @@ def find_moved(
         The true variances of shifts over those given.
     spacing_px : float
         Typical distance between the tiles of the fit.
+    field : FieldError, optional
+        Uncertainty of the displacement field that is part of the alignment.
 
     Returns
     -------
@@ -132,7 +136,7 @@ def find_moved(
     ratio = found.gains / followers.gain
     real = found.usable & (scores > WIDE_RANGE_FACTOR * followers.threshold)
     real &= (ratio > 1 / LARGEST_GAIN_RATIO) & (ratio < LARGEST_GAIN_RATIO)
-    variances = variance_factor * found.precisions**2
+    variances = variance_factor * found.precisions**2 + field_variances(field, found.centres)
     off = real & off_from_others(found.shifts, variances, np.zeros(2))
     if not off.any():
         return None

@@ -13,7 +13,8 @@ from exo2micro.alignment.deformation import (
     fit_deformation,
     total_shifts,
 )
-from exo2micro.alignment.error_model import off_from_others
+from exo2micro.alignment.error_model import field_variances, off_from_others
+from exo2micro.alignment.field_error import FieldError, FitError
 from exo2micro.alignment.fit import Model, fit_correction
 from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
@@ -37,6 +38,8 @@ LAST_TOLERANCE_PX = 2.0
 TILES_FOR_HOMOGRAPHY = 24
 TILES_FOR_AFFINE = 12
 LEAST_TILES = 6
+# A residual of the fit is no noise beyond this many errors of its tile.
+REAL_SIGMAS = 4.0
 NULL_KEY = "correlation_by_chance_z"
 FOUND_KEY = "fit_tiles_found_over_search_range"
 # Tiles of the first look for a deformation, on the overviews where hypotheses are verified.
@@ -70,8 +73,8 @@ class Refiner:
     deformation: bool
     threads: int
 
-    def fit(self, start: Transform, metrics: dict[str, Any]) -> tuple[Transform, Followers] | None:
-        """Return the alignment that the tiles fit best, and which follow it; None if too few match.
+    def fit(self, start: Transform, metrics: dict[str, Any]) -> "Fitted | None":
+        """Return the alignment that the tiles fit best; None if too few match.
 
         Parameters
         ----------
@@ -97,7 +100,7 @@ class Refiner:
             corrected = self._correct(1, transform, centres, plan, metrics)
             if corrected is None:
                 return None
-            transform, kept = corrected
+            transform, kept, error = corrected.transform, corrected.tiles, corrected.error
             threshold = max(threshold, metrics[NULL_KEY])
             centres = kept.centres
             metrics.setdefault(FOUND_KEY, len(centres))
@@ -105,9 +108,11 @@ class Refiner:
                 centres = everywhere
                 metrics.pop(NULL_KEY)
         variances = (PRECISION_FACTOR * kept.precisions) ** 2
+        variances += field_variances(error.field, kept.centres)
         follows = ~off_from_others(kept.shifts, variances)
         gain = float(np.median(kept.gains))
-        return transform, Followers(everywhere, kept.centres[follows], gain, threshold)
+        followers = Followers(everywhere, kept.centres[follows], gain, threshold)
+        return Fitted(transform, followers, error)
 
     def bend(self, start: Transform) -> Transform | None:
         """Return a deformed alignment of the overviews, None unless held-out tiles ask for it.
@@ -127,7 +132,7 @@ class Refiner:
         )
         small = transform.scaled(factor, factor)
         corrected = self._correct(factor, small, centres, plan, {})
-        return transform if corrected is None else corrected[0].unscaled(factor, factor)
+        return transform if corrected is None else corrected.transform.unscaled(factor, factor)
 
     def _correct(
         self,
@@ -136,8 +141,8 @@ class Refiner:
         centres: Points,
         plan: MatchPlan,
         metrics: dict[str, Any],
-    ) -> tuple[Transform, TileMatches] | None:
-        """Return the alignment corrected by one matching of tiles, and the tiles that matched.
+    ) -> "_Corrected | None":
+        """Return the alignment corrected by one matching of tiles.
 
         Everything is in the pixels of the overview of block side `factor`.
         """
@@ -164,7 +169,9 @@ class Refiner:
                 metrics["deformation"] = _told(deformed)
                 if deformed.helps:
                     metrics |= _fit_metrics("deformed", deformed.used, deformed.excess_px, totals)
-                    return transform.straight @ deformed.transform, kept
+                    return _Corrected.by(
+                        deformed.transform, transform, totals, kept, deformed.error
+                    )
         model: Model = "homography"
         if len(kept.centres) < TILES_FOR_HOMOGRAPHY:
             model = "affine" if len(kept.centres) >= TILES_FOR_AFFINE else "similarity"
@@ -173,7 +180,40 @@ class Refiner:
         if correction is None or correction.support < LEAST_TILES:
             return None
         metrics |= _fit_metrics(model, correction.inliers, correction.excess_px, totals)
-        return transform.straight @ correction.transform, kept
+        return _Corrected.by(correction.transform, transform, totals, kept)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An alignment, the tiles that follow it, and what its fit knows of its error."""
+
+    transform: Transform
+    followers: Followers
+    error: FitError
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    """An alignment after one correction, the tiles that made it, and what it knows of its error."""
+
+    transform: Transform
+    tiles: TileMatches
+    error: FitError
+
+    @classmethod
+    def by(
+        cls,
+        correction: Transform,
+        before: Transform,
+        totals: TileMatches,
+        tiles: TileMatches,
+        field: FieldError | None = None,
+    ) -> "_Corrected":
+        """Return an alignment corrected by a mapping of post that was fitted to total shifts."""
+        left = np.hypot(*(totals.centres + totals.shifts - correction(totals.centres)).T)
+        real = left > REAL_SIGMAS * PRECISION_FACTOR * totals.precisions
+        p95_px = float(np.quantile(np.where(real, left, 0.0), 0.95))
+        return cls(before.straight @ correction, tiles, FitError(field, p95_px))
 
 
 def _fit_metrics(

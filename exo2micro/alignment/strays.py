@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exo2micro._typing import Mask, Points
 from exo2micro.alignment.error_model import off_from_others
@@ -21,7 +22,7 @@ NEIGHBOUR_SPACINGS = 1.6
 
 
 def split_strays(
-    matcher: Matcher, kept: TileMatches, variance_factor: float, spacing_px: float
+    matcher: Matcher, kept: TileMatches, variances: NDArray[np.float64], spacing_px: float
 ) -> tuple[TileMatches, int]:
     """Drop the tiles that have matched elsewhere by mistake.
 
@@ -31,8 +32,8 @@ def split_strays(
         What has matched them.
     kept : TileMatches
         Significant matches.
-    variance_factor : float
-        The true variances of the shifts over those given.
+    variances : numpy.ndarray
+        By which they may be off: their own, and those of the alignment, pixels squared.
     spacing_px : float
         Typical distance between tiles.
 
@@ -48,7 +49,7 @@ def split_strays(
     A piece of the sample that has moved takes the quarters of a tile with it, and often the next
     tile. A match by chance does neither.
     """
-    off = off_from_others(kept.shifts, variance_factor * kept.precisions**2)
+    off = off_from_others(kept.shifts, variances)
     if not off.any():
         return kept, 0
     real = truly_off(matcher, kept, off, spacing_px, kept.centres)

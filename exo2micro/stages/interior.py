@@ -15,7 +15,7 @@ class InteriorStage(Stage):
     number = 3
     stage_name = "interior_aligned"
     title = "interior alignment"
-    revision = 5
+    revision = 6
     names = ("pre",)
     reads = ((1, "post"), (1, "pre"), (2, "pre"))
 

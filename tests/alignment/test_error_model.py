@@ -80,3 +80,21 @@ def test_bound_covers_scatter_that_few_tiles_hardly_show(tiles, scatter):
         found = model(generator, grid(tiles), places, noise=0.1, error=error)
         covered.append(found.quantiles()[2] >= np.quantile(np.hypot(*truth.T), 0.95))
     assert np.mean(covered) >= 0.9
+
+
+def test_one_tile_does_not_show_how_far_off_its_like_may_be():
+    generator = np.random.default_rng(11)
+    positions = grid(4)
+    shifts = generator.normal(0, 0.02, positions.shape)
+    shifts[::6] += 2.0
+    _, upper, bound = ErrorModel(shifts, positions, np.full(16, 0.02**2), grid(20)).quantiles()
+    assert bound > 1.5 * upper > 3.0
+
+
+def test_tiles_of_which_none_is_like_the_others_make_a_wide_bound():
+    generator = np.random.default_rng(12)
+    positions = grid(4)
+    shifts = 5.0 * generator.normal(size=positions.shape)
+    model = ErrorModel(shifts, positions, np.full(16, 0.02**2), grid(20))
+    assert len(model.off_lengths) == 0
+    assert model.quantiles()[2] > np.quantile(np.hypot(*shifts.T), 0.9)

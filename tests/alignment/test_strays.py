@@ -43,7 +43,8 @@ def test_a_tile_that_matched_elsewhere_by_mistake_is_dropped(aligned):
     matcher, centres = aligned
     shifts = np.zeros_like(centres)
     shifts[5] = (4.0, -3.0)
-    kept, misfits = split_strays(matcher, matches(centres, shifts), 1.0, 150.0)
+    found = matches(centres, shifts)
+    kept, misfits = split_strays(matcher, found, found.precisions**2, 150.0)
     assert misfits == 0
     assert len(kept.centres) == 11
     assert not off_from_others(kept.shifts, kept.precisions**2).any()
@@ -53,7 +54,8 @@ def test_neighbours_with_one_shift_are_believed(aligned):
     matcher, centres = aligned
     shifts = np.zeros_like(centres)
     shifts[[5, 6]] = (4.0, -3.0)
-    kept, misfits = split_strays(matcher, matches(centres, shifts), 1.0, 150.0)
+    found = matches(centres, shifts)
+    kept, misfits = split_strays(matcher, found, found.precisions**2, 150.0)
     assert misfits == 2
     assert len(kept.centres) == 12
 
