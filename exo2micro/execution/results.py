@@ -143,6 +143,7 @@ def pair_view(runner: StageRunner) -> PairView:
     difference = records.get((_DIFFERENCE_STAGE, "difference"))
     transform = Transform.from_dict(alignment.transform or {})
     scales = difference.metrics.get("scales", []) if difference else []
+    planes = _planes_beside(runner, difference)
     return PairView(
         sample=store.paths.sample,
         dye=store.paths.dye,
@@ -156,16 +157,17 @@ def pair_view(runner: StageRunner) -> PairView:
         scales=tuple(estimate_from(scale) for scale in scales),
         records=runner.main_records(),
         params=runner.request.params,
-        snr=_significance(runner, difference),
+        snr=planes.get("SNR"),
+        quality=planes.get("DQ"),
     )
 
 
-def _significance(runner: StageRunner, difference: Record | None) -> Raster | None:
-    """Return the significance that was written beside a difference, None if there is none."""
+def _planes_beside(runner: StageRunner, difference: Record | None) -> Mapping[str, Raster]:
+    """Return the planes that were written beside a difference, by their names in its file."""
     if difference is None or "fits" not in difference.files:
-        return None
+        return {}
     path = runner.store.paths.image("fits", difference.base, difference.suffix)
-    return open_fits_planes(path).extensions.get("SNR")
+    return open_fits_planes(path).extensions
 
 
 def _as_subtracted(runner: StageRunner, key: tuple[int, str]) -> Record:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -46,6 +46,8 @@ class PairView:
         All effective parameters.
     snr : Raster or None
         Significance of the difference; None where it was not written.
+    quality : Raster or None
+        DQ flags of the difference; None where they were not written.
     """
 
     sample: str
@@ -61,6 +63,7 @@ class PairView:
     records: "Mapping[int, Record]"
     params: Mapping[str, Any]
     snr: Raster | None = None
+    quality: Raster | None = None
 
     @property
     def pixel_size_um(self) -> float | None:
@@ -81,11 +84,15 @@ class PairView:
 
     @cached_property
     def pixels(self) -> "PixelSample":
-        """Full-resolution pixels of post, pre and difference, read once for all histograms."""
-        from exo2micro.plotting.pair import view_pair
+        """Full-resolution pixels of post and pre as subtracted, and of the difference.
+
+        They are read once for all histograms.
+        """
+        from exo2micro.plotting.compared import compared_pair
         from exo2micro.plotting.statistics import sample_pixels
 
-        return sample_pixels(view_pair(self), self.difference)
+        pair, adapted = compared_pair(self)
+        return replace(sample_pixels(pair, self.difference, self.quality), adapted=adapted)
 
 
 class Diagnostic(metaclass=AutoRegisterMeta):

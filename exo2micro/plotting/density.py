@@ -48,6 +48,7 @@ def draw_density(
     )
     bar.ax.minorticks_off()
     tell_beyond(axes, 1 - int(counts.sum()) / len(x))
+    tell_adapted(axes, sample)
     return counts
 
 
@@ -58,9 +59,15 @@ def tell_beyond(axes: Axes, fraction: float) -> None:
         axes.set_title(text, loc="right", fontsize=6.5, color=GREY)
 
 
-def axis_limits(values: Values) -> tuple[float, float]:
-    """Return the range of an axis: nearly all pixels, whatever a few bright ones do."""
-    return robust_range(values, 0.0005, 0.9995)
+def tell_adapted(axes: Axes, sample: PixelSample) -> None:
+    """Say above the axes what was done to the images before they were subtracted."""
+    if sample.adapted:
+        axes.set_title(sample.adapted, loc="left", fontsize=6.5, color=GREY)
+
+
+def axis_limits(sample: PixelSample, values: Values) -> tuple[float, float]:
+    """Return the range of an axis: nearly all pixels, whatever debris and a few bright ones do."""
+    return robust_range(sample.trusted(values), 0.0005, 0.9995)
 
 
 def column_medians(

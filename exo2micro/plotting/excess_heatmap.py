@@ -23,7 +23,7 @@ from exo2micro.plotting.figure import (
     style,
 )
 from exo2micro.plotting.overviews import thin
-from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair
+from exo2micro.plotting.pair import ImageLike, Validity, Window, image_pair, image_raster
 from exo2micro.plotting.scale_lines import ScaleLike, ScaleLine, scale_lines
 from exo2micro.plotting.statistics import PixelSample, Values, robust_range, sample_pixels
 from exo2micro.subtraction.statistics import robust_sigma
@@ -39,6 +39,7 @@ def plot_excess_heatmap(
     scale: float | None = None,
     offset: float = 0.0,
     scales: Sequence[ScaleLike] = (),
+    difference: ImageLike | None = None,
     valid: Validity = None,
     window: Window | None = None,
     sample: str = "",
@@ -59,6 +60,9 @@ def plot_excess_heatmap(
     scales : sequence of ScaleEstimate or tuple
         Further scales, or all of them, the one to subtract first; tuples are ``(label, scale)``
         or ``(label, scale, offset)``.
+    difference : Raster or numpy.ndarray, optional
+        The difference, drawn as the excess where a scale is given, which matters where the scale
+        varied or sharpness was matched; None: computed from the first scale.
     valid : Raster, numpy.ndarray of bool, callable, optional
         Where both images have data; None: where neither is exactly 0.
     window : tuple of slice, optional
@@ -80,7 +84,8 @@ def plot_excess_heatmap(
     """
     pair = image_pair(post_im, pre_im, window=window, valid=valid)
     lines = scale_lines(scale, offset, scales)
-    return _figure(sample_pixels(pair), lines, sample, dye, save_path)
+    third = None if difference is None else image_raster(difference, "difference", pair.post.shape)
+    return _figure(sample_pixels(pair, third), lines, sample, dye, save_path)
 
 
 def _figure(
@@ -108,9 +113,12 @@ def _draw_excess(
     figure: PlotFigure, axes: Axes, pixels: PixelSample, lines: tuple[ScaleLine, ...]
 ) -> None:
     first = lines[0]
-    excess = pixels.post - np.float32(first.scale) * pixels.pre - np.float32(first.offset)
-    x_limits = axis_limits(pixels.pre)
-    limits = x_limits, _excess_limits(excess, [_height(line, first, x_limits[1]) for line in lines])
+    excess = pixels.difference
+    if excess is None:
+        excess = pixels.post - np.float32(first.scale) * pixels.pre - np.float32(first.offset)
+    x_limits = axis_limits(pixels, pixels.pre)
+    heights = [_height(line, first, x_limits[1]) for line in lines]
+    limits = x_limits, _excess_limits(pixels.trusted(excess), heights)
     counts = draw_density(figure, axes, pixels.pre, excess, limits, pixels)
     ends = limits[0]
     for line in lines:
@@ -149,7 +157,7 @@ def _draw_ratio(figure: PlotFigure, axes: Axes, pixels: PixelSample) -> None:
         return
     pre = pixels.pre[positive]
     ratio = pixels.post[positive] / pre
-    limits = axis_limits(pre), robust_range(ratio, 0.005, 0.99)
+    limits = robust_range(pre, 0.0005, 0.9995), robust_range(ratio, 0.005, 0.99)
     counts = draw_density(figure, axes, pre, ratio, limits, pixels)
     axes.axhline(1.0, color=BLACK, linestyle=(0, (4, 3)), path_effects=halo(), label="post = pre")
     _draw_median(axes, counts, limits)
@@ -178,11 +186,14 @@ class ExcessHeatmap(Diagnostic):
     """What is left after subtraction, against the pre-stain brightness."""
 
     name = "excess_heatmap"
+    revision = 2
     shows = (
-        "What is left of every pixel after the scaled pre-stain image was subtracted (up), against "
-        "its brightness before staining (across). The first scale in the legend is the one "
-        "subtracted: its line lies at zero; each other line shows where another scale would put "
-        "zero. The light-blue dotted line follows the middle of the pixels."
+        "What is left of every pixel after subtraction (up), against its brightness before "
+        "staining (across). The first scale in the legend is the one subtracted: its line lies at "
+        "zero; each other line shows where another scale would put zero. The light-blue dotted "
+        "line follows the middle of the pixels. Where the scale follows a surface or sharpness was "
+        "matched, the line above the axes says so, and brightness is that after it. If no scale "
+        "is known, nothing was subtracted and the plain ratio post / pre is drawn."
     )
     good = "The dense band and the dotted line both lie flat on zero; microbes form the veil above."
     bad = (

@@ -8,7 +8,6 @@ import numpy as np
 
 from exo2micro._typing import Image, Mask
 from exo2micro.errors import ParameterError
-from exo2micro.plotting.base import PairView
 from exo2micro.raster.base import Raster, as_raster
 
 ImageLike: TypeAlias = Raster | Image
@@ -96,11 +95,6 @@ def image_pair(
         return ImagePair(post, pre, window, valid)
     mask = image_raster(valid, "valid", post.shape)
     return ImagePair(post, pre, window, lambda rows, cols: mask.read(rows, cols) != 0)
-
-
-def view_pair(view: PairView) -> ImagePair:
-    """Return post and finally aligned pre of a diagnostic's view."""
-    return image_pair(view.post, view.pre, window=view.window, valid=view.valid)
 
 
 def image_raster(image: ImageLike, name: str, shape: tuple[int, int] | None = None) -> Raster:

@@ -77,7 +77,7 @@ def _figure(
         if not len(pixels.post):
             say(axes, NO_DATA)
             return finish(figure, save_path)
-        limits = axis_limits(pixels.pre), axis_limits(pixels.post)
+        limits = axis_limits(pixels, pixels.pre), axis_limits(pixels, pixels.post)
         draw_density(figure, axes, pixels.pre, pixels.post, limits, pixels)
         ends = np.array(limits[0])
         for line in lines:
@@ -94,9 +94,12 @@ class PrePostHeatmap(Diagnostic):
     """Joint density of pre-stain and post-stain brightness."""
 
     name = "pre_post_heatmap"
+    revision = 2
     shows = (
         "For every pixel its brightness before staining (across) against that after staining "
-        "(up); dark means many pixels, white none. A solid line is a brightness scale."
+        "(up); dark means many pixels, white none. A solid line is a brightness scale. Where the "
+        "scale follows a surface or sharpness was matched, the images are shown as they were "
+        "subtracted, and the line above the axes says so."
     )
     good = "One narrow ridge that follows the scale line, with the stained microbes above it."
     bad = (

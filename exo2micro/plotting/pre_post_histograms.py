@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from exo2micro.plotting.base import Diagnostic, PairView
-from exo2micro.plotting.density import NO_DATA
+from exo2micro.plotting.density import NO_DATA, tell_adapted, tell_beyond
 from exo2micro.plotting.figure import (
     BLUE,
     GREEN,
@@ -98,18 +98,19 @@ def _figure(
         if not len(pixels.post):
             say(axes, NO_DATA)
             return finish(figure, save_path)
-        _draw(axes, series)
+        _draw(axes, series, pixels)
+        tell_adapted(axes, pixels)
         axes.set(xlabel="brightness (counts)", ylabel=f"{pixels.unit} per bin")
         return finish(figure, save_path)
 
 
-def _draw(axes: Axes, series: Sequence[tuple[str, Values, str]]) -> None:
-    ranges = [robust_range(values, 0.0002, 0.9995) for _, values, _ in series]
+def _draw(axes: Axes, series: Sequence[tuple[str, Values, str]], pixels: PixelSample) -> None:
+    ranges = [robust_range(pixels.trusted(values), 0.0002, 0.9995) for _, values, _ in series]
     limits = min(low for low, _ in ranges), max(high for _, high in ranges)
-    top = 1
+    top, fewest = 1, len(pixels.post)
     for label, values, colour in series:
         counts, edges = histogram(values, limits, BINS)
-        top = max(top, int(counts.max()))
+        top, fewest = max(top, int(counts.max())), min(fewest, int(counts.sum()))
         is_scaled = colour == GREEN
         axes.stairs(
             np.maximum(counts, 0.5),  # below one pixel is the floor of the axis, not log of zero
@@ -125,6 +126,7 @@ def _draw(axes: Axes, series: Sequence[tuple[str, Values, str]]) -> None:
             axes.stairs(
                 np.maximum(counts, 0.5), edges, baseline=0.5, color=colour, fill=True, alpha=0.15
             )
+    tell_beyond(axes, 1 - fewest / len(pixels.post))
     logarithmic_counts(axes, float(top))
     axes.set(xlim=limits)
     axes.legend(loc="upper right")
@@ -134,14 +136,18 @@ class PrePostHistograms(Diagnostic):
     """Histograms of post-stain, pre-stain and scaled pre-stain brightness."""
 
     name = "pre_post_histograms"
+    revision = 2
     shows = (
         "How many pixels have which brightness after staining (orange), before staining (blue), "
-        "and before staining times the scale (green, dashed). The count axis is logarithmic."
+        "and before staining times the scale (green, dashed). The count axis is logarithmic. Where "
+        "the scale follows a surface or sharpness was matched, the images are shown as they were "
+        "subtracted."
     )
     good = "The dashed line covers the orange one except at the bright end, where microbes add."
     bad = (
-        "Dashed and orange peaks apart (wrong scale), a spike at the right end (saturation), or a "
-        "spike at the left (black level clipped)."
+        "Dashed and orange peaks apart (wrong scale), a spike at the left (black level clipped), "
+        "or more than a few per cent of the pixels beyond the axes (saturation and debris, which "
+        "do not set their range)."
     )
     action = (
         "For saturation repeat the scan with a shorter exposure; for peaks apart look at the ratio "

@@ -13,6 +13,7 @@ from exo2micro.plotting.overviews import thin
 from exo2micro.plotting.pair import ImagePair, Window
 from exo2micro.raster.base import Raster
 from exo2micro.raster.windows import map_ordered
+from exo2micro.subtraction.quality import DQ
 
 TILE: Final = 512
 """Side of a sampled tile in pixels: that of the tiles of the files."""
@@ -26,6 +27,9 @@ READERS: Final = 2
 """Threads that decode tiles: their number changes no figure, and two cores are common."""
 
 DITHER_SEED: Final = 71
+
+DOUBTFUL: Final = int(DQ.SATURATED | DQ.DEBRIS)
+"""Flags of pixels that must not set the range of an axis."""
 
 Values = NDArray[np.float32]
 
@@ -43,12 +47,24 @@ class PixelSample:
         Pixels of a third image.
     fraction : float
         Part of the window's pixels that were looked at, 0 to 1.
+    is_doubtful : numpy.ndarray of bool or None
+        Saturated pixels and debris; None where that is not known.
+    adapted : str
+        What was done to the images before they were subtracted, in words; empty: nothing.
     """
 
     post: Values
     pre: Values
     difference: Values | None
     fraction: float
+    is_doubtful: Mask | None = None
+    adapted: str = ""
+
+    def trusted(self, values: Values) -> Values:
+        """Return those of one value per pixel that are neither saturated nor debris."""
+        if self.is_doubtful is None or self.is_doubtful.all():
+            return values
+        return values[~self.is_doubtful]
 
     @property
     def unit(self) -> str:
@@ -58,7 +74,9 @@ class PixelSample:
         return f"pixels (of a {100 * self.fraction:.2g} % sample)"
 
 
-def sample_pixels(pair: ImagePair, difference: Raster | None = None) -> PixelSample:
+def sample_pixels(
+    pair: ImagePair, difference: Raster | None = None, quality: Raster | None = None
+) -> PixelSample:
     """Read a deterministic sample of pixels, evenly spread over the window.
 
     Parameters
@@ -67,33 +85,35 @@ def sample_pixels(pair: ImagePair, difference: Raster | None = None) -> PixelSam
         The images.
     difference : Raster, optional
         A third image of the same canvas.
+    quality : Raster, optional
+        DQ flags of the same canvas.
     """
     rng = np.random.default_rng(DITHER_SEED)
-    columns: list[list[Values]] = [[], [], []]
     tiles = list(sample_tiles(pair.window, MAX_READ_PX))
     read = sum((r.stop - r.start) * (c.stop - c.start) for r, c in tiles)
     step = max(1, math.ceil(read / MAX_KEPT_PX))
+    others = [raster for raster in (difference, quality) if raster is not None]
 
     def pixels_of(tile: Window) -> list[Image]:
         post, pre, mask = pair.read(*tile)
-        images = [post, pre]
+        images = [post, pre, *(raster.read(*tile) for raster in others)]
         if difference is not None:
-            images.append(difference.read(*tile))
             mask = mask & np.isfinite(images[2])
         return [image[::step][mask[::step]] for image in images]
 
+    columns: list[list[Image]] = [[np.empty(0, np.float32)] for _ in range(2 + len(others))]
     for images in map_ordered(pixels_of, tiles, READERS):
-        for column, image in zip(columns, images, strict=False):
-            column.append(_dithered(image, rng))
-    post_all, pre_all, difference_all = (
-        np.concatenate(column) if column else np.empty(0, np.float32) for column in columns
-    )
+        for number, (column, image) in enumerate(zip(columns, images, strict=True)):
+            column.append(_dithered(image, rng) if number < 2 else image)
+    post_all, pre_all, *rest = (np.concatenate(column) for column in columns)
+    flags = rest.pop() if quality is not None else None
     ny, nx = pair.shape
     return PixelSample(
         post_all,
         pre_all,
-        difference_all if difference is not None else None,
+        rest[0].astype(np.float32) if rest else None,
         min(1.0, read / step / (ny * nx)),
+        None if flags is None else (flags.astype(np.uint8) & DOUBTFUL) != 0,
     )
 
 
