@@ -8,15 +8,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from exo2micro.alignment.certificate import Certificate
 from exo2micro.plotting.base import Diagnostic, PairView
 from exo2micro.plotting.figure import (
     BLACK,
     BLUE,
+    GREY,
     ORANGE,
     VERMILION,
     finish,
+    legend_below,
     new_figure,
     note,
     say,
@@ -32,6 +35,8 @@ MAX_PX: Final = 300_000
 
 ARROW_PART: Final = 0.08
 """Length of a large residual's arrow, relative to the picture's width."""
+
+BINS: Final = 24
 
 NOT_MATCHED: Final = "no held-out tile could be matched"
 
@@ -80,7 +85,7 @@ def plot_residual_map(
     tiles = 0 if certificate is None else certificate.tiles
     with style():
         figure = new_figure(
-            f"residual on {tiles} held-out tiles", sample=sample, dye=dye, height_in=3.2
+            f"residual on {tiles} held-out tiles", sample=sample, dye=dye, height_in=3.6
         )
         left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
         _draw_ground(left, pair.post, pair.window)
@@ -90,6 +95,7 @@ def plot_residual_map(
         else:
             _draw_arrows(left, certificate)
             _draw_lengths(right, certificate)
+            legend_below(figure)
         if certificate is not None:
             right.set_title(f"certificate: {certificate.verdict.level.name}", loc="left")
         scale_bar(left, pixel_size_um)
@@ -132,15 +138,41 @@ def _draw_lengths(axes: Axes, certificate: Certificate) -> None:
         if np.isfinite(value)
     ]
     top = max([float(np.quantile(lengths, 0.98)), *(value for _, value, _, _ in marks), 1e-3])
-    shown = np.minimum(lengths, 1.1 * top)
-    axes.hist(shown, bins=24, range=(0, 1.1 * top), color=BLUE, alpha=0.45)
-    for text, value, colour, line in marks:
+    edges = np.linspace(0.0, 1.1 * top, BINS + 1)
+    counts, _ = np.histogram(lengths, edges)
+    noise = float(np.median(certificate.precisions))
+    label = f"measured, noise \N{PLUS-MINUS SIGN}{noise:.2g} px in it"
+    axes.stairs(counts, edges, fill=True, color=BLUE, alpha=0.45, label=label)
+    beyond = len(lengths) - int(counts.sum())
+    if beyond:
+        place = {"x": edges[-2], "width": edges[1], "bottom": counts[-1], "align": "edge"}
+        label = f"longer than the axis: {beyond}"
+        axes.bar(height=beyond, color="none", edgecolor=BLUE, hatch="////", label=label, **place)
+    axes.stairs(
+        _noise_alone(certificate.precisions, edges),
+        edges,
+        color=GREY,
+        linewidth=1.0,
+        label="that noise alone would give",
+    )
+    for text, value, colour, line in marks:  # a failed certificate of few tiles states no figures
         axes.axvline(value, color=colour, linestyle=line, label=text)
     axes.set(xlabel="length of the residual (px)", ylabel="tiles", xlim=(0, 1.1 * top))
     axes.locator_params(axis="x", nbins=5)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    if marks:  # a certificate that failed on few tiles states no figures
-        axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+
+
+def _noise_alone(
+    precisions: NDArray[np.float64], edges: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the tiles per bin if nothing but the noise of the measurement were there.
+
+    The length of two Gaussian errors of equal width follows Rayleigh's distribution.
+    """
+    sigmas = np.maximum(precisions, 1e-9)
+    longer = np.exp(-0.5 * np.square(edges[:, None] / sigmas)).sum(axis=1)
+    tiles: NDArray[np.float64] = longer[:-1] - longer[1:]
+    return tiles
 
 
 def _round_length(length: float) -> float:
@@ -155,13 +187,20 @@ class ResidualMap(Diagnostic):
     """Where the alignment is off, on tiles that took no part in it."""
 
     name = "residual_map"
+    revision = 2
     shows = (
         "The arrows tell where, how far and in which direction the final alignment is off, on "
         "tiles that took no part in the fit, and much enlarged (see the arrow above the picture). "
-        "The histogram shows their lengths; its lines are the error over the sample, cleaned of "
-        "the noise of the measurement."
+        "The bars of the histogram are their lengths as measured: error of the alignment and noise "
+        "of the measurement (per axis, in the legend) together; the grey steps are what the noise "
+        "alone would give. The "
+        "vertical lines are the error over the sample without the noise, so bars may well lie to "
+        "the right of them."
     )
-    good = "Short arrows in random directions, and a bound well under half a pixel."
+    good = (
+        "Short arrows in random directions, bars near the grey steps, and a bound well under "
+        "half a pixel."
+    )
     bad = (
         "Neighbouring arrows that all point the same way: a part of the sample moved or bent, and "
         "its grain edges will look like microbes. Large parts of the sample without arrows are not "

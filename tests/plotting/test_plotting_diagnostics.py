@@ -377,10 +377,26 @@ def test_residual_map_draws_the_certificate(view):
     expected = certificate()
     np.testing.assert_allclose(np.column_stack([arrows.U, arrows.V]), expected.residuals)
     np.testing.assert_allclose(arrows.get_offsets(), expected.positions)
-    assert sum(patch.get_height() for patch in lengths_axes.patches) == expected.tiles
+    measured, noise = (patch.get_data() for patch in lengths_axes.patches)
+    assert measured.values.sum() == expected.tiles
+    inside = 1 - np.exp(-0.5 * (noise.edges[-1] / 0.02) ** 2)
+    assert noise.values.sum() == pytest.approx(inside * expected.tiles)
+    middle = (noise.edges[:-1] + noise.edges[1:]) / 2
+    assert (noise.values * middle).sum() / expected.tiles == pytest.approx(
+        0.02 * np.sqrt(np.pi / 2), rel=0.1
+    )
     assert lengths_axes.get_title("left") == "certificate: PASS"
-    labels = [t.get_text() for t in lengths_axes.get_legend().get_texts()]
-    assert labels == ["median error 0.2 px", "95 % error 0.24 px", "its 95 % bound 0.3 px"]
+    labels = legend_texts(lengths_axes.figure)
+    assert {"median error 0.2 px", "95 % error 0.24 px", "its 95 % bound 0.3 px"} < set(labels)
+    assert "measured, noise ±0.02 px in it" in labels
+
+
+def test_a_residual_beyond_the_axis_is_told(scene):
+    found = certificate(60)
+    found.residuals[7] = 9.0, 0.0
+    figure = plot_residual_map(scene.post, found)
+    assert figure.axes[1].get_xlim()[1] < 1
+    assert "longer than the axis: 1" in legend_texts(figure)
 
 
 def test_without_certificate_the_residual_map_says_so(scene):
@@ -401,7 +417,7 @@ def test_a_certificate_of_few_tiles_without_figures_is_drawn(scene):
     failed = replace(certificate(3), median_px=unknown, p95_px=unknown, bound_px=unknown)
     figure = plot_residual_map(scene.post, failed.to_dict())
     assert figure.axes[1].patches
-    assert figure.axes[1].get_legend() is None
+    assert not any("error" in text for text in legend_texts(figure))
     assert "residual on 3 held-out tiles" in all_texts(figure)
 
 
