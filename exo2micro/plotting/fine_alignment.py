@@ -119,7 +119,7 @@ def _draw_details(
             axes.set_yticks([])
             agreement = correlation(post, pre)
             axes.set_xlabel(
-                "no overlap" if agreement is None else f"correlation {signed(agreement)}"
+                "no overlap" if agreement is None else f"rank correlation {signed(agreement)}"
             )
             if column == 0:
                 axes.set_ylabel(title)
@@ -146,10 +146,12 @@ class FineAlignment(Diagnostic):
     """The alignment close up: full-resolution details before and after the fine step."""
 
     name = "fine_alignment"
-    revision = 3
+    revision = 4
     shows = (
         "Details at full resolution, post-stain (magenta) over pre-stain (green), before the fine "
-        "step (above) and in the final alignment (below), where the scans have most texture."
+        "step (above) and in the final alignment (below), where the scans have most texture. The "
+        "rank correlation below each is 1 for equal order of brightness and is deaf to a few "
+        "bright pixels."
     )
     good = "Grey details in the lower row, with magenta only where microbes are."
     bad = (

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Image, Mask
+from exo2micro.alignment.outline import sample_mask
 from exo2micro.plotting.pair import Window
 from exo2micro.raster.base import Raster
 from exo2micro.raster.windows import row_bands
@@ -17,6 +18,16 @@ MAX_OVERVIEW_PX: Final = 4_000_000
 
 _BAND: Final = 256
 """Rows of the validity mask that are asked for at a time."""
+
+RIM: Final = 0.1
+"""Part of the sample's pixels that its outline, drawn generously, may hold of the dark ground."""
+
+MICROBES: Final = 0.999
+"""Quantile of the sample in post up to which microbes keep their shades, where there is room."""
+
+ROOM_BELOW: Final = 1.0
+ROOM_ABOVE: Final = (0.15, 1.0)
+"""Room left below the darkest and above the brightest minerals, relative to their range."""
 
 _QUANTILE_SAMPLE: Final = 400_000
 """Values that are enough for a quantile of 0.999."""
@@ -111,18 +122,37 @@ def matched_limits(post: Image, pre: Image) -> tuple[tuple[float, float], tuple[
     """Return contrast limits of post and pre at which their common background looks the same.
 
     The range of post follows from that of pre and the typical brightness of both, so that
-    microbes, however many, do not darken the minerals.
+    microbes, however many, do not darken the minerals. It is spread over the sample alone: beside
+    a dark ground a sample of little texture would be white all over. Values that are no picture
+    but a vector are all taken for sample.
     """
     low, high = robust_limits(pre)
     post_low, post_high = robust_limits(post)
     first, second = post.ravel(), pre.ravel()
     usable = np.isfinite(first) & np.isfinite(second) & (first != 0) & (second > low)
-    if usable.any():
-        bright = usable & (second >= np.median(second[usable]))
-        ratio = float(np.median((first[bright] - post_low) / (second[bright] - low)))
-        if ratio > 0:
-            post_high = post_low + ratio * (high - low)
-    return (post_low, post_high), (low, high)
+    if not usable.any():
+        return (post_low, post_high), (low, high)
+    bright = usable & (second >= np.median(second[usable]))
+    ratio = float(np.median((first[bright] - post_low) / (second[bright] - low)))
+    if not ratio > 0:
+        return (post_low, post_high), (low, high)
+    thin_post, thin_pre = _thin_picture(post), _thin_picture(pre)
+    sample = np.ones(thin_pre.shape, np.bool_)
+    if thin_pre.ndim == 2:
+        sample = sample_mask(np.nan_to_num(thin_pre.astype(np.float32)))
+    bottom, top = robust_limits(thin_pre[sample], RIM)
+    span = top - bottom
+    microbes = low + (robust_limits(thin_post[sample], high=MICROBES)[1] - post_low) / ratio
+    low_shown = max(low, bottom - ROOM_BELOW * span)
+    high_shown = top + float(np.clip(microbes - top, ROOM_ABOVE[0] * span, ROOM_ABOVE[1] * span))
+    ends = (post_low + ratio * (end - low) for end in (low_shown, high_shown))
+    return (next(ends), next(ends)), (low_shown, high_shown)
+
+
+def _thin_picture(image: Image) -> Image:
+    """Return every n-th row and column, enough to find the sample and quantiles in it."""
+    step = 1 + int((image.size / _QUANTILE_SAMPLE) ** (1 / image.ndim))
+    return image[(slice(None, None, step),) * image.ndim]
 
 
 def stretch(image: Image, limits: tuple[float, float]) -> FloatImage:
@@ -153,16 +183,26 @@ def colour_overlay(
 
 
 def correlation(post: Image, pre: Image) -> float | None:
-    """Return Pearson's correlation where both images have data, None if there is none."""
-    first, second = (image.ravel().astype(np.float32) for image in (post, pre))
+    """Return Spearman's rank correlation where both images have data, None if there is none.
+
+    Ranks keep a few saturated pixels or a fibre from deciding alone.
+    """
+    first, second = thin(post), thin(pre)
     both = np.isfinite(first) & np.isfinite(second) & (first != 0) & (second != 0)
     if np.count_nonzero(both) < 3:
         return None
-    values = np.stack([first[both], second[both]])
-    values -= values.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
-    (var_first, product), (_, var_second) = np.einsum("in,jn->ij", values, values, dtype=np.float64)
+    ranks = np.stack([_centred_ranks(first[both]), _centred_ranks(second[both])])
+    (var_first, product), (_, var_second) = ranks @ ranks.T
     norm = float(np.sqrt(var_first * var_second))
     return float(product) / norm if norm > 0 else None
+
+
+def _centred_ranks(values: Image) -> NDArray[np.float64]:
+    """Return ranks with mean 0; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    ranks -= ranks.mean()
+    return ranks
 
 
 def _centres(part: slice, factor: int) -> NDArray[np.intp]:

@@ -146,7 +146,7 @@ def _draw_whole(axes: list[Axes], post: Raster, steps: list[_Step], window: Wind
         _draw_outlines(place, (reduced, pre), named)
         place.imshow(colour_overlay(reduced.values, pre.values, *limits), extent=reduced.extent)
         agreement = correlation(reduced.values, pre.values)
-        number = "no overlap" if agreement is None else f"correlation {signed(agreement)}"
+        number = "no overlap" if agreement is None else f"rank correlation {signed(agreement)}"
         place.set_title(f"{step.title}\n{number}", loc="left")
         _frame(place)
 
@@ -202,7 +202,7 @@ class Registration(Diagnostic):
     """The alignment as a whole: post over pre before, after the coarse and after the final step."""
 
     name = "registration"
-    revision = 2
+    revision = 3
     shows = (
         "Post-stain (magenta) laid over pre-stain (green) before the alignment, after its coarse "
         "step and in its final state; where both agree the picture is grey. The lines are the "
@@ -214,8 +214,8 @@ class Registration(Diagnostic):
         "and the two outlines lie on each other."
     )
     bad = (
-        "Magenta and green outlines side by side in the last column, or a correlation that does "
-        "not rise from left to right. A piece that is only green was lost between the scans."
+        "Magenta and green outlines side by side in the last column, or a rank correlation that "
+        "does not rise from left to right. A piece that is only green was lost between the scans."
     )
     action = (
         "Check that both scans show the same sample in the same orientation; then widen "

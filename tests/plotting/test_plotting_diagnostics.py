@@ -332,7 +332,7 @@ def test_registration_labels_each_state_and_measures_it(view):
     titles = [axes.get_title("left") for axes in figure.axes[:3]]
     names, numbers = zip(*(title.split("\n") for title in titles), strict=True)
     assert names == ("before alignment", "after coarse alignment", "final alignment")
-    before, coarse, final = (float(n.split()[1]) for n in numbers)
+    before, coarse, final = (float(n.split()[2]) for n in numbers)
     assert final > 0.97
     assert before < 0.3
     assert coarse < 0.8
@@ -355,8 +355,8 @@ def test_fine_alignment_shows_final_below_the_state_before(view):
     assert axes[0].get_ylabel() == "before the fine step"
     assert axes[columns].get_ylabel() == "final alignment"
     for before, final in zip(axes[:columns], axes[columns:], strict=True):
-        assert float(final.get_xlabel().split()[1]) > 0.95
-        assert float(before.get_xlabel().split()[1]) < 0.8
+        assert float(final.get_xlabel().split()[2]) > 0.95
+        assert float(before.get_xlabel().split()[2]) < 0.8
 
 
 def test_details_lie_inside_the_post_image_and_apart(view):

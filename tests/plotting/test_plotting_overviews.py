@@ -12,6 +12,7 @@ from exo2micro.plotting.overviews import (
     overview,
     overview_mask,
     robust_limits,
+    stretch,
 )
 from exo2micro.raster import ArrayRaster
 
@@ -88,6 +89,32 @@ def test_many_microbes_leave_the_background_grey():
     limits = matched_limits(post, IMAGE)
     rgb = colour_overlay(post, IMAGE, *limits)[1::4].astype(int)
     assert np.abs(rgb[..., 0] - rgb[..., 1]).mean() < 12
+
+
+def test_a_sample_of_little_texture_is_grey_and_its_microbes_are_brighter():
+    rng = np.random.default_rng(9)
+    y, x = np.mgrid[:200, :240]
+    sample = np.hypot(y - 100, x - 120) < 90
+    pre = np.where(sample, 46.0, 3.0) + rng.normal(0, 1, sample.shape)
+    post = np.where(sample, 82.0, 5.0) + rng.normal(0, 1, sample.shape)
+    post[90:96, 100:106] = 100
+    limits = matched_limits(post, pre)
+    grey = stretch(post, limits[0])
+    inner = np.hypot(y - 100, x - 120) < 80
+    inner[88:98, 98:108] = False
+    assert 0.3 < grey[inner].mean() < 0.8
+    assert grey[inner].std() > 0.03
+    assert grey[90:96, 100:106].min() > grey[inner].mean() + 0.15
+    assert stretch(pre, limits[1])[inner].mean() == pytest.approx(grey[inner].mean(), abs=0.05)
+    in_vectors = matched_limits(post[sample], pre[sample])
+    np.testing.assert_allclose(in_vectors[1][1], limits[1][1], rtol=0.1)
+
+
+def test_correlation_is_deaf_to_a_bright_pixel_and_a_fibre():
+    post, pre = 2 * IMAGE, IMAGE.copy()
+    post[3, 4] = 65535
+    pre[10:12, 10:40] = 255
+    assert correlation(post, pre) > 0.95
 
 
 def test_correlation():
