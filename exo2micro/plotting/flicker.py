@@ -15,8 +15,10 @@ from exo2micro.plotting.difference_image import difference_colours, symmetric_li
 from exo2micro.plotting.overviews import display_factor, matched_limits, overview, stretch
 from exo2micro.plotting.pair import Window
 from exo2micro.plotting.places import window_around
+from exo2micro.plotting.statistics import TILE
 from exo2micro.raster.base import Raster
 from exo2micro.stages.frames import post_window
+from exo2micro.subtraction.quality import DQ
 
 OVERVIEW_PX: Final = 250_000
 """Pixels of the reduced image in which places are sought."""
@@ -25,6 +27,9 @@ SAMPLE_LEVEL: Final = 0.25
 """Brightness between the dark and the bright quantile from which on a pixel is taken for sample."""
 
 EXCESS_SIGMA: Final = 3.0
+TILES_CHECKED: Final = 64
+"""Tiles whose flags are read when debris is sought: a second at most, on a slide of any size."""
+
 APART: Final = 1 / 3
 """Places nearer to each other than this part of their side show the same."""
 
@@ -96,7 +101,8 @@ def spots_of(view: PairView, size: int) -> list[Spot]:
     """Return the places of ``size`` x ``size`` px that a person should look at.
 
     They are the corners and the centre of the sample, the largest held-out residual, and where
-    most and where the strongest signal is.
+    most and where the strongest signal is that is no debris. A place has all the titles of those
+    that show the same; the reasons that weigh most come last.
 
     Parameters
     ----------
@@ -110,16 +116,17 @@ def spots_of(view: PairView, size: int) -> list[Spot]:
     points += _signal(map_, size)
     rows, cols = view.window
     shape = rows.stop - rows.start, cols.stop - cols.start
-    spots: list[Spot] = []
-    seen: list[tuple[float, float]] = []
-    for title, point in points:
-        if any(np.hypot(point[0] - x, point[1] - y) < APART * size for x, y in seen):
-            continue
-        seen.append(point)
-        y, x = window_around((point[0] - cols.start, point[1] - rows.start), size, shape)
+    places: list[tuple[str, tuple[float, float]]] = []
+    for title, (x, y) in points:
+        same = [p for p in places if np.hypot(p[1][0] - x, p[1][1] - y) < APART * size]
+        places = [p for p in places if p not in same]
+        places.append((", ".join([*(p[0] for p in same), title]), (x, y)))
+    spots = []
+    for title, point in places:
+        y_part, x_part = window_around((point[0] - cols.start, point[1] - rows.start), size, shape)
         window = (
-            slice(y.start + rows.start, y.stop + rows.start),
-            slice(x.start + cols.start, x.stop + cols.start),
+            slice(y_part.start + rows.start, y_part.stop + rows.start),
+            slice(x_part.start + cols.start, x_part.stop + cols.start),
         )
         spots.append(Spot(title, window))
     return spots
@@ -161,6 +168,8 @@ class _Map:
             sigma = 1.4826 * float(np.median(np.abs(known))) if known.size else 0.0
             excess = np.maximum(values - np.float32(EXCESS_SIGMA * sigma), np.float32(0))
         left, top = (part.start // factor * factor for part in (cols, rows))
+        if excess is not None and view.quality is not None:
+            _remove_debris(excess, view.quality, factor, (left, top))
         return cls(sample, excess, factor, left, top)
 
     def point(self, row: float, col: float) -> tuple[float, float]:
@@ -174,6 +183,34 @@ class _Map:
             ny, nx = self.sample.shape
             return self.point(ny / 2, nx / 2)
         return self.point((row.min() + row.max()) / 2, (col.min() + col.max()) / 2)
+
+
+def _remove_debris(
+    excess: FloatImage, quality: Raster, factor: int, corner: tuple[int, int]
+) -> None:
+    """Set the excess to 0 in cells that hold debris, in the tiles where it is strongest.
+
+    Debris is brighter than microbes, so that the flags of few tiles tell.
+    """
+    side = max(1, TILE // factor)
+    ny, nx = excess.shape
+    starts = [(row, col) for row in range(0, ny, side) for col in range(0, nx, side)]
+    parts = [excess[row : row + side, col : col + side] for row, col in starts]
+    for index in np.argsort([-part.max() for part in parts], kind="stable")[:TILES_CHECKED]:
+        part, (row, col) = parts[index], starts[index]
+        if not part.any():
+            return
+        rows, cols = (
+            slice(first + cell * factor, min(first + (cell + n) * factor, end))
+            for first, cell, n, end in zip(
+                (corner[1], corner[0]), (row, col), part.shape, quality.shape, strict=True
+            )
+        )
+        is_debris = (quality.read(rows, cols).astype(np.uint8) & int(DQ.DEBRIS)) != 0
+        for axis in (0, 1):
+            blocks = np.arange(0, is_debris.shape[axis], factor)
+            is_debris = np.logical_or.reduceat(is_debris, blocks, axis=axis)
+        part[is_debris] = 0
 
 
 def _corners(map_: _Map, size: int) -> list[tuple[str, tuple[float, float]]]:

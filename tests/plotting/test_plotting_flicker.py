@@ -1,11 +1,14 @@
 """Details to blink, and the significance against the unit Gaussian: the numbers behind them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from plot_scene import MICROBE, PAD, legend_texts, make_view
+from plot_scene import MICROBE, PAD, SHAPE, legend_texts, make_view, on_canvas
 
 from exo2micro.plotting.flicker import flicker_frames, spots_of
 from exo2micro.plotting.snr_histogram import core_width, plot_snr_histogram
+from exo2micro.subtraction.quality import DQ
 
 
 def test_frames_share_one_range_and_final_pre_looks_like_post(view):
@@ -40,6 +43,28 @@ def test_the_strongest_signal_is_among_the_places_and_all_lie_inside(view):
             assert part.stop - part.start == 60
             assert full.start <= part.start
             assert part.stop <= full.stop
+
+
+def test_the_strongest_signal_is_no_debris(scene):
+    difference, flags = scene.difference.copy(), np.zeros(SHAPE, np.uint8)
+    difference[60:64, 100:140] = 250
+    flags[50:74, 90:150] = DQ.DEBRIS
+    view = replace(make_view(scene), difference=on_canvas(difference), quality=on_canvas(flags))
+    view.records[3].facts = {"offset": (PAD, PAD), "post_shape": SHAPE}
+    for word in ("densest signal", "strongest excess"):
+        (rows, cols) = next(s.window for s in spots_of(view, 60) if word in s.title)
+        assert rows.start <= MICROBE[0] + PAD < rows.stop
+        assert cols.start <= MICROBE[1] + PAD < cols.stop
+
+
+def test_a_place_keeps_the_titles_of_all_that_show_the_same(scene):
+    view = make_view(scene)
+    view.records[3].facts = {"offset": (PAD, PAD), "post_shape": SHAPE}
+    few = [spot.title for spot in spots_of(view, 290)]
+    for word in ("centre", "largest residual", "densest signal", "strongest excess", "upper left"):
+        assert sum(word in title for title in few) == 1
+    assert len(few) < 5
+    assert "strongest excess" in few[-1]
 
 
 def test_the_core_of_pure_noise_has_width_one():
