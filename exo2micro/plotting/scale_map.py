@@ -18,6 +18,9 @@ COLOURS: Final = "RdBu_r"
 SMALLEST_RANGE: Final = 2.0
 """Per cent at the ends of the colour scale at least: less is no reason to worry."""
 
+DOT_MARGIN: Final = 0.04
+"""Space around the outermost tiles, relative to their extent."""
+
 GRID: Final = 64
 """Points per side of the surface's picture."""
 
@@ -51,6 +54,7 @@ def plot_scale_map(
     tiles: TileRatios | Mapping[str, Any],
     field: RatioField | Mapping[str, Any] | None = None,
     *,
+    variation: float | None = None,
     is_applied: bool = False,
     origin: tuple[int, int] = (0, 0),
     sample: str = "",
@@ -66,6 +70,9 @@ def plot_scale_map(
     field : RatioField or mapping, optional
         The surface through it, ``scale_field`` in that record; None where the ratio does not vary
         significantly.
+    variation : float, optional
+        Half the range of the surface over the sample, relative, as the verdict states it; None:
+        taken from the tiles.
     is_applied : bool
         Whether the difference follows the surface.
     origin : tuple of int
@@ -100,11 +107,13 @@ def plot_scale_map(
             _draw_surface(left, field, tiles, limit, origin)
         dots = _draw_tiles(left, tiles, measured, limit, origin)
         _draw_tiles(right, tiles, rest, limit, origin)
-        left.set_title(_measured_title(field, measured, is_applied=is_applied), loc="left")
+        title = _measured_title(field, measured, variation, is_applied=is_applied)
+        left.set_title(title, loc="left")
         error = 100.0 * float(np.median(tiles.error))
         right.set_title(
-            f"remaining: {np.std(rest):.2f} %, error of a tile: {error:.2f} %", loc="left"
+            f"remaining: {np.std(rest):.2f} %,\nerror of a tile: {error:.2f} %", loc="left"
         )
+        _show_all_dots(left, tiles, origin)
         right.set_ylabel("")
         figure.colorbar(
             dots,
@@ -121,16 +130,28 @@ def _height_in(tiles: TileRatios) -> float:
     if not len(tiles.x):
         return 1.4
     form = (np.ptp(tiles.y) + 1.0) / (np.ptp(tiles.x) + 1.0)
-    return float(np.clip(0.41 * WIDTH_IN * form, 1.2, 6.0)) + 0.9
+    return float(np.clip(0.41 * WIDTH_IN * form, 1.2, 6.0)) + 1.05
 
 
-def _measured_title(field: RatioField | None, measured: Values, *, is_applied: bool) -> str:
+def _measured_title(
+    field: RatioField | None, measured: Values, variation: float | None, *, is_applied: bool
+) -> str:
     low, high = np.quantile(measured, [0.025, 0.975])
-    size = f"\N{PLUS-MINUS SIGN}{(high - low) / 2:.1f} %"
+    half = (high - low) / 2
     if field is None:
-        return f"tiles: {size}, no smooth variation"
+        return f"tiles: \N{PLUS-MINUS SIGN}{half:.1f} %,\nno smooth variation"
     followed = "followed by the difference" if is_applied else "not corrected"
-    return f"tiles and surface: {size}, {followed}"
+    if variation is not None:
+        half = 100.0 * variation
+    return f"tiles and surface: \N{PLUS-MINUS SIGN}{half:.1f} %,\n{followed}"
+
+
+def _show_all_dots(axes: Axes, tiles: TileRatios, origin: tuple[int, int]) -> None:
+    """Set limits that cut no dot; the other panel shares them."""
+    x, y = tiles.x - origin[0], tiles.y - origin[1]
+    margin = DOT_MARGIN * max(np.ptp(x), np.ptp(y), 1.0)
+    axes.set_xlim(x.min() - margin, x.max() + margin)
+    axes.set_ylim(y.max() + margin, y.min() - margin)
 
 
 def _draw_surface(
@@ -175,11 +196,12 @@ class ScaleMap(Diagnostic):
     """Where the brightness ratio differs from the scale."""
 
     name = "scale_map"
-    revision = 2
+    revision = 3
     shows = (
         "Every dot is one tile of the background: red where post is brighter there than the scale "
         "says, blue where it is dimmer. On the left the dots lie on the smooth surface through "
-        "them, if one is significant; on the right that surface is taken off."
+        "them, if one is significant; on the right that surface is taken off. Where no scale could "
+        "be estimated there are no tiles, and the picture says so."
     )
     good = "Pale dots without a pattern on the right, as faint as the error of a tile in the title."
     bad = (
@@ -200,6 +222,7 @@ class ScaleMap(Diagnostic):
         return plot_scale_map(
             metrics.get("tile_scales") or empty,
             described,
+            variation=view.scales[0].metrics.get("field_variation") if view.scales else None,
             is_applied=bool(described and described["is_applied"]),
             origin=(view.window[1].start, view.window[0].start),
             sample=view.sample,

@@ -1,5 +1,6 @@
 """Histogram of the significance against the unit Gaussian that pure background would follow."""
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,19 @@ from exo2micro.plotting.figure import (
     style,
 )
 from exo2micro.plotting.pair import ImageLike, Validity, Window, image_raster
-from exo2micro.plotting.statistics import MAX_READ_PX, Values, histogram, sample_tiles
+from exo2micro.plotting.statistics import (
+    MAX_READ_PX,
+    Values,
+    histogram,
+    sample_tiles,
+    sample_unit,
+)
+
+ENOUGH_PX: Final = MAX_READ_PX // 4
+"""Pixels that give every bin its height to some percent."""
+
+MOST_DOUBLINGS: Final = 5
+"""How often the number of tiles is doubled where most of them are empty."""
 
 STEP: Final = 1 / 8
 """Width of a bin in sigma: two steps of the values in the file, so that none falls between."""
@@ -36,6 +49,8 @@ CORE: Final = 2.0
 
 CORE_DEVIATION: Final = 0.8796
 """Standard deviation of a unit Gaussian that is cut at 2 sigma."""
+
+_NONE: Final = np.empty(0, np.float32)
 
 
 def plot_snr_histogram(
@@ -67,20 +82,19 @@ def plot_snr_histogram(
     matplotlib.figure.Figure
         The figure; it shows itself in Jupyter.
     """
-    values = np.empty(0, np.float32) if snr is None else _sampled(snr, valid, window)
+    values, fraction = (_NONE, 1.0) if snr is None else _sampled(snr, valid, window)
     with style():
         figure = new_figure(
-            "significance of each pixel, and what noise alone would give",
-            sample=sample,
-            dye=dye,
-            height_in=3.8,
+            "significance of the pixels, and of noise alone", sample=sample, dye=dye, height_in=3.8
         )
         axes = figure.subplots()
-        if not len(values):
+        if snr is None:
             say(axes, "the significance is not known (parameter planes is not all)")
-            return finish(figure, save_path)
-        _draw(axes, values)
-        legend_below(figure)
+        elif not len(values):
+            say(axes, "no data: the significance is 0 wherever it was looked at")
+        else:
+            _draw(axes, values, fraction)
+            legend_below(figure)
         return finish(figure, save_path)
 
 
@@ -91,24 +105,35 @@ def core_width(values: Values) -> tuple[float, float]:
     return centre, float(core.std()) / CORE_DEVIATION if len(core) else 0.0
 
 
-def _sampled(snr: ImageLike, valid: Validity, window: Window | None) -> Values:
-    """Return evenly spread values where there are data."""
+def _sampled(snr: ImageLike, valid: Validity, window: Window | None) -> tuple[Values, float]:
+    """Return evenly spread values where there are data, and the part of the pixels looked at.
+
+    An empty border costs nothing: more tiles are read until enough of them hold data.
+    """
     raster = image_raster(snr, "snr")
     mask = None if valid is None or callable(valid) else image_raster(valid, "valid")
-    whole = slice(0, raster.shape[0]), slice(0, raster.shape[1])
-    parts = []
-    for rows, cols in sample_tiles(window or whole, MAX_READ_PX // 4):
-        values = raster.read(rows, cols)
-        good: Mask = values != 0
-        if callable(valid):
-            good = np.asarray(valid(rows, cols), np.bool_)
-        elif mask is not None:
-            good = mask.read(rows, cols) != 0
-        parts.append(values[good & np.isfinite(values)].astype(np.float32))
-    return np.concatenate(parts) if parts else np.empty(0, np.float32)
+    area = window or (slice(0, raster.shape[0]), slice(0, raster.shape[1]))
+    whole = math.prod(part.stop - part.start for part in area)
+    parts, seen, read = [_NONE], set(), 0
+    for doublings in range(MOST_DOUBLINGS + 1):
+        for rows, cols in sample_tiles(area, ENOUGH_PX << doublings):
+            if (rows.start, cols.start) in seen:
+                continue
+            seen.add((rows.start, cols.start))
+            values = raster.read(rows, cols)
+            read += values.size
+            good: Mask = values != 0
+            if callable(valid):
+                good = np.asarray(valid(rows, cols), np.bool_)
+            elif mask is not None:
+                good = mask.read(rows, cols) != 0
+            parts.append(values[good & np.isfinite(values)].astype(np.float32))
+        if read == whole or 2 * sum(map(len, parts)) >= ENOUGH_PX:
+            break
+    return np.concatenate(parts), read / whole
 
 
-def _draw(axes: Axes, values: Values) -> None:
+def _draw(axes: Axes, values: Values, fraction: float) -> None:
     bins = round((LIMITS[1] - LIMITS[0]) / STEP)
     counts, edges = histogram(values, LIMITS, bins)
     tell_beyond(axes, 1 - int(counts.sum()) / len(values))
@@ -124,6 +149,7 @@ def _draw(axes: Axes, values: Values) -> None:
         label=f"pixels: centre {centre:.2f}, width {width:.2f}",
     )
     start = int(np.searchsorted(edges, THRESHOLD))
+    sampled = " sampled" if fraction < 1 else ""
     above, below = (int(np.count_nonzero(sign * values > THRESHOLD)) for sign in (1, -1))
     axes.stairs(
         drawn[start:],
@@ -131,7 +157,7 @@ def _draw(axes: Axes, values: Values) -> None:
         baseline=0.5,
         fill=True,
         color=ORANGE,
-        label=f"above +{THRESHOLD:g} sigma: {above} of {len(values)} "
+        label=f"above +{THRESHOLD:g} sigma: {above} of {len(values)}{sampled} "
         f"(below \N{MINUS SIGN}{THRESHOLD:g}: {below})",
     )
     axes.stairs(drawn, edges, baseline=0.5, color=BLUE)
@@ -140,7 +166,8 @@ def _draw(axes: Axes, values: Values) -> None:
     height = inside * STEP / np.sqrt(2 * np.pi)
     curve = height * np.exp(-0.5 * x**2)
     axes.plot(x, curve, color=VERMILION, linestyle="--", label="noise alone: centre 0, width 1")
-    axes.set(xlabel="significance (difference / its standard deviation)", ylabel="pixels per bin")
+    axes.set_xlabel("significance (difference / its standard deviation)")
+    axes.set_ylabel(f"{sample_unit(fraction)} per bin")
     logarithmic_counts(axes, float(drawn.max()))
     axes.set(xlim=LIMITS)
 
@@ -149,10 +176,11 @@ class SnrHistogram(Diagnostic):
     """Histogram of the significance against the unit Gaussian."""
 
     name = "snr_histogram"
+    revision = 2
     shows = (
         "How many pixels have which significance: the difference in units of its own predicted "
         "noise. The dashed curve is what pure noise would give; orange is what exceeds the usual "
-        "threshold. The count axis is logarithmic."
+        "threshold. The count axis is logarithmic; of a large slide it counts an even sample."
     )
     good = "Blue follows the dashed curve on the left side and in the middle (width 0.95 to 1.05)."
     bad = (

@@ -69,9 +69,7 @@ class PixelSample:
     @property
     def unit(self) -> str:
         """Label of a count axis."""
-        if self.fraction >= 1:
-            return "pixels"
-        return f"pixels (of a {100 * self.fraction:.2g} % sample)"
+        return sample_unit(self.fraction)
 
 
 def sample_pixels(
@@ -115,6 +113,11 @@ def sample_pixels(
         min(1.0, read / step / (ny * nx)),
         None if flags is None else (flags.astype(np.uint8) & DOUBTFUL) != 0,
     )
+
+
+def sample_unit(fraction: float) -> str:
+    """Return what an axis counts, if that part of all pixels was looked at."""
+    return "pixels" if fraction >= 1 else f"pixels (of a {100 * fraction:.2g} % sample)"
 
 
 def sample_tiles(window: Window, max_px: int) -> Iterator[Window]:

@@ -78,6 +78,18 @@ def test_the_core_of_pure_noise_has_width_one():
     assert any(text.startswith("above +5 sigma: 100 of 560000") for text in legend_texts(figure))
 
 
+def test_an_empty_border_is_not_taken_for_no_significance():
+    plane = np.zeros((5000, 5000), np.float32)
+    assert "no data" in plot_snr_histogram(plane).axes[0].texts[0].get_text()
+    plane[2200:2500, 2100:2600] = 1.5
+    figure = plot_snr_histogram(plane)
+    assert any("above +5 sigma: 0 of 150000" in text for text in legend_texts(figure))
+    plane[:] = 1.5
+    figure = plot_snr_histogram(plane)
+    assert "% sample" in figure.axes[0].get_ylabel()
+    assert any(" sampled " in text for text in legend_texts(figure))
+
+
 def test_without_significance_the_figure_says_so(view):
     assert view.snr is None
     figure = plot_snr_histogram(view.snr)

@@ -50,6 +50,17 @@ def test_the_surface_is_drawn_and_taken_off_on_the_right(is_applied, words):
     assert figure.axes[1].yaxis_inverted()
 
 
+def test_no_dot_is_cut_and_the_size_is_that_of_the_verdict():
+    figure = plot_scale_map(TILES, tilted(), variation=0.0726)
+    assert "±7.3 %" in titles(figure)[0]
+    low, high = figure.axes[0].get_xlim()
+    assert low < TILES.x.min() - 10
+    assert high > TILES.x.max() + 10
+    figure.canvas.draw()
+    boxes = [axes._left_title.get_window_extent() for axes in figure.axes[:2]]
+    assert boxes[0].x1 < boxes[1].x0
+
+
 def test_the_diagnostic_reads_the_record_and_is_the_same_twice():
     view = make_view(Scene())
     described = {**tilted().to_dict(), "pre_pedestal": 0.0, "is_applied": True}
