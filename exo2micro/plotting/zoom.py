@@ -7,10 +7,12 @@ from typing import Final, TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Circle
 
 from exo2micro._typing import Image
 from exo2micro.errors import ParameterError
-from exo2micro.plotting.difference_image import difference_colours, symmetric_limit
+from exo2micro.plotting.difference_image import RING, difference_colours, symmetric_limit
 from exo2micro.plotting.figure import WIDTH_IN, PlotFigure, finish, new_figure, style
 from exo2micro.plotting.objects import ObjectTable, object_centres
 from exo2micro.plotting.overviews import robust_limits
@@ -21,6 +23,13 @@ from exo2micro.plotting.scale_lines import ScaleLine, scale_lines
 from exo2micro.raster.base import Raster
 
 SIZE_PX: Final = 256
+
+ROW_EXTRA_IN: Final = 0.7
+TITLE_IN: Final = 0.6
+"""Height of axis labels and colour bar of a row, and of the titles above all."""
+
+RING_PART: Final = 0.16
+"""Radius of the ring about an object, relative to the side of the place."""
 
 Point: TypeAlias = tuple[float, float]
 """``(x, y)``."""
@@ -74,7 +83,8 @@ def plot_zoom(
     limit : float, optional
         Difference in counts at which the colours end; None: chosen robustly.
     window : tuple of slice, optional
-        Rows and columns from which `centre_um` counts; None: all.
+        Rows and columns of the slide on the canvas, from whose corner `centre_um` and the axes
+        count; None: all.
     sample, dye : str
         For the title.
     save_path : str or Path, optional
@@ -83,7 +93,8 @@ def plot_zoom(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure; it shows itself in Jupyter. Axes are in pixels of the images.
+        The figure; it shows itself in Jupyter. Axes are in pixels of the window, and an object
+        asked for is ringed.
 
     Raises
     ------
@@ -146,7 +157,8 @@ def plot_zoom_multi(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure; it shows itself in Jupyter. Axes are in pixels of the images.
+        The figure; it shows itself in Jupyter. Axes are in pixels of the window, and an object
+        asked for is ringed.
 
     Raises
     ------
@@ -167,20 +179,30 @@ def plot_zoom_multi(
             f"{size} px at full resolution",
             sample=sample,
             dye=dye,
-            height_in=(side + 0.25) * len(places) + 0.4,
+            height_in=(side + ROW_EXTRA_IN) * len(places) + TITLE_IN,
             width_in=max(side * columns, 4.8),
         )
         grid = figure.subplots(len(places), columns, squeeze=False)
         for row, place, values in zip(grid, places, differences, strict=True):
             _draw_row(figure, list(row), pair, place, values, bound)
             scale_bar(row[0], pixel_size_um)
-        for number, axes in zip(object_ids or (), grid[:, 0], strict=False):
-            axes.set_ylabel(f"object {number}")
+        for number, row, point in zip(object_ids or (), grid, points, strict=False):
+            row[0].set_ylabel(f"object {number}\ny (px)")
+            _mark(list(row), pair, point, size)
         for axes, title in zip(
             grid[0], ("post-stain", "pre-stain, aligned", "difference"), strict=False
         ):
             axes.set_title(title, loc="left")
         return finish(figure, save_path)
+
+
+def _mark(axes: list[Axes], pair: ImagePair, point: Point, size: int) -> None:
+    """Draw a ring about an object that was asked for."""
+    rows, cols = pair.window
+    centre = point[0] - cols.start, point[1] - rows.start
+    for place in axes:
+        ring = Circle(centre, RING_PART * size, fill=False, color=RING, linewidth=1.0)
+        place.add_patch(ring)
 
 
 def _points(
@@ -226,14 +248,20 @@ def _draw_row(
     bound: float,
 ) -> None:
     rows, cols = window
-    extent = cols.start - 0.5, cols.stop - 0.5, rows.stop - 0.5, rows.start - 0.5
+    top, left = (part.start for part in pair.window)
+    extent = (
+        cols.start - left - 0.5,
+        cols.stop - left - 0.5,
+        rows.stop - top - 0.5,
+        rows.start - top - 0.5,
+    )
     for place, raster in zip(axes, (pair.post, pair.pre), strict=False):
         image = raster.read(rows, cols)
         low, high = robust_limits(image, 0.002, 0.998)
         drawn = place.imshow(
             image, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="nearest"
         )
-        figure.colorbar(drawn, ax=place, location="bottom", shrink=0.9, pad=0.02, aspect=30)
+        _colour_bar(figure, drawn, place, "counts")
     if difference is not None:
         # A true zero, where both images have data, is black and not taken for missing.
         hidden = ~np.isfinite(difference) | ((difference == 0) & ~pair.read(rows, cols)[2])
@@ -245,11 +273,26 @@ def _draw_row(
             extent=extent,
             interpolation="nearest",
         )
-        figure.colorbar(drawn, ax=axes[2], location="bottom", shrink=0.9, pad=0.02, aspect=30)
+        _colour_bar(figure, drawn, axes[2], "difference (counts)")
     for place in axes[1:]:
         place.set_yticks([])
+    axes[0].set_ylabel("y (px)")
     for place in axes:
         place.locator_params(nbins=4)
+        place.set_xlabel("x (px)")
+
+
+def _colour_bar(figure: PlotFigure, drawn: AxesImage, axes: Axes, label: str) -> None:
+    figure.colorbar(
+        drawn,
+        ax=axes,
+        label=label,
+        extend="both",
+        location="bottom",
+        shrink=0.9,
+        pad=0.02,
+        aspect=30,
+    )
 
 
 def _difference(

@@ -31,6 +31,11 @@ def test_three_panels_show_full_resolution_pixels(scene):
         rows.start - 0.5,
     ]
     assert difference.images[0].norm.vmin == -difference.images[0].norm.vmax
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels == ["x (px)"] * 3 + ["counts", "counts", "difference (counts)"]
+    figure.canvas.draw()
+    heading, panel = figure._suptitle.get_window_extent(), post._left_title.get_window_extent()
+    assert heading.y0 > panel.y1
     titles = [axes.get_title("left") for axes in (post, pre, difference)]
     assert titles == ["post-stain", "pre-stain, aligned", "difference"]
 
@@ -87,7 +92,9 @@ def test_a_place_in_um_counts_from_the_corner_of_the_window(scene):
     )
     in_px = plot_zoom(scene.post, scene.pre, centre=CENTRE, size=30)
     for first, second in zip(panels(in_um), panels(in_px), strict=True):
-        assert first.images[0].get_extent() == second.images[0].get_extent()
+        np.testing.assert_array_equal(first.images[0].get_array(), second.images[0].get_array())
+        counted = np.array(second.images[0].get_extent()) - (40, 40, 20, 20)
+        assert first.images[0].get_extent() == counted.tolist()
 
 
 def test_an_object_is_found_by_its_number_in_a_table_or_its_file(scene, tmp_path):
@@ -98,7 +105,8 @@ def test_an_object_is_found_by_its_number_in_a_table_or_its_file(scene, tmp_path
         figure = plot_zoom(scene.post, scene.pre, object_id=7, objects=objects, size=30)
         shown = panels(figure)[0]
         assert shown.images[0].get_extent() == expected.images[0].get_extent()
-        assert shown.get_ylabel() == "object 7"
+        assert shown.get_ylabel() == "object 7\ny (px)"
+        assert all(axes.patches[0].center == (300.0, 200.0) for axes in panels(figure))
     several = plot_zoom_multi(scene.post, scene.pre, object_ids=[7, 3], objects=table, size=30)
     assert len(panels(several)) == 4
     with pytest.raises(ParameterError, match="no object 9; it holds 2 objects"):
