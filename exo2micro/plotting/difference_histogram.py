@@ -170,12 +170,17 @@ class DifferenceHistogram(Diagnostic):
     """Histogram of the difference, with the background's Gaussian and the tail above it."""
 
     name = "difference_histogram"
+    revision = 2
     shows = (
         "How many pixels have which difference. The dashed curve is a bell curve with the width of "
         "the background; orange is what lies more than five of its widths above it. The count "
         "axis is logarithmic."
     )
-    good = "The core follows the dashed curve around 0, with a tail on the right only: microbes."
+    good = (
+        "The core follows the dashed curve around 0. Further out both sides lie somewhat above it, "
+        "because noise grows with brightness (the significance takes account of that), and the "
+        "right side reaches much further: microbes."
+    )
     bad = (
         "A core beside 0 (wrong scale or offset), or a left tail as heavy as the right one (edges "
         "of grains do not cancel: the alignment is off there)."

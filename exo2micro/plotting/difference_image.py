@@ -140,6 +140,7 @@ def plot_difference_image(
     values, place = _reduced(pair, given, factor, shift)
     unscaled = difference is None and not lines
     kind = "post \N{MINUS SIGN} pre, no scale" if unscaled else "difference"
+    kind += "" if objects is None else " and the objects found in it"
     ny, nx = pair.shape
     height = float(np.clip(0.8 * WIDTH_IN * ny / nx, 2.5, 8.0)) + 0.6
     with style():
@@ -176,9 +177,9 @@ def _draw_objects(axes: Axes, objects: ObjectTable, window: Window) -> None:
     centres, is_counted = marked_places(objects)
     limits = axes.get_xlim(), axes.get_ylim()
     size = float(np.clip(20_000.0 / max(1, len(centres)), 6.0, 60.0))
-    for label, shown, colour, line in (
-        ("objects", is_counted, RING, "-"),
-        ("not counted", ~is_counted, PURPLE, ":"),
+    for label, shown, colour, line, width in (
+        ("objects", is_counted, RING, "-", 0.6),
+        ("not counted", ~is_counted, PURPLE, ":", 1.4),
     ):
         x, y = centres[shown].T - np.array([[window[1].start], [window[0].start]])
         axes.scatter(
@@ -188,7 +189,7 @@ def _draw_objects(axes: Axes, objects: ObjectTable, window: Window) -> None:
             facecolors="none",
             edgecolors=colour,
             linestyles=line,
-            linewidths=0.6,
+            linewidths=width,
             label=f"{label}: {len(x)}",
         )
     axes.set(xlim=limits[0], ylim=limits[1])
@@ -217,7 +218,7 @@ class DifferenceImage(Diagnostic):
     """The difference as a picture: black at zero, white where there is no data."""
 
     name = "difference_image"
-    revision = 2
+    revision = 3
     shows = (
         "The post-stain image minus the scaled pre-stain image. Black means no change, orange and "
         "yellow brighter after staining, blue darker, white no data."
@@ -225,7 +226,8 @@ class DifferenceImage(Diagnostic):
     good = "A black field with orange spots and clusters: the stained microbes."
     bad = (
         "Grains with an orange rim on one side and a blue rim on the other (alignment off there), "
-        "or large areas that glow orange or blue (the scale does not fit there)."
+        "or large areas that glow orange or blue (the scale does not fit there). A blue area with "
+        "a sharp edge is a piece that was lost or covered between the scans."
     )
     action = (
         "For two-coloured rims look at the fine-alignment picture; for glowing areas look at the "

@@ -45,7 +45,8 @@ def plot_limit_curve(
         File to write.
     """
     with style():
-        figure = new_figure("detection limit", sample=sample, dye=dye, height_in=3.6)
+        kind = "detection limit, from synthetic microbes put into the raw image"
+        figure = new_figure(kind, sample=sample, dye=dye, height_in=3.6)
         axes = figure.subplots()
         fraction, intervals = completeness.fraction, completeness.intervals()
         bars = np.abs(intervals.T - fraction)
@@ -64,8 +65,8 @@ def plot_limit_curve(
             _draw_limit(axes, limit, colour)
         axes.set(
             xscale="log",
-            xlabel="flux of an injected source (counts)",
-            ylabel="part that is found",
+            xlabel="light of an injected synthetic microbe, summed over its pixels (counts)",
+            ylabel="part of them that is found",
             ylim=(-0.03, 1.05),
         )
         axes.xaxis.set_major_formatter(plain_number)

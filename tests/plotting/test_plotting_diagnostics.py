@@ -476,6 +476,9 @@ def test_objects_are_ringed_on_the_difference(scene):
     np.testing.assert_array_equal(counted.get_offsets(), [(300, 200)])
     np.testing.assert_array_equal(others.get_offsets(), [(50, 60)])
     assert legend_texts(figure) == ["objects: 1", "not counted: 1"]
+    assert figure.get_suptitle() == "difference and the objects found in it"
+    widths = [rings.get_linewidths()[0] for rings in figure.axes[0].collections]
+    assert widths[1] > 2 * widths[0]
 
 
 def test_no_scale_and_no_difference(scene):
