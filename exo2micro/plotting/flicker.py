@@ -15,6 +15,7 @@ from exo2micro.plotting.difference_image import difference_colours, symmetric_li
 from exo2micro.plotting.overviews import display_factor, matched_limits, overview, stretch
 from exo2micro.plotting.pair import Window
 from exo2micro.plotting.places import window_around
+from exo2micro.plotting.scale_bar import stamp_scale_bar
 from exo2micro.plotting.statistics import TILE
 from exo2micro.raster.base import Raster
 from exo2micro.stages.frames import post_window
@@ -72,7 +73,8 @@ class Frame:
 def flicker_frames(view: PairView, window: Window, factor: int = 1) -> list[Frame]:
     """Return post, pre in each state and the difference of one window, ready to be shown.
 
-    Post and pre are stretched so that their common background looks the same.
+    Post and pre are stretched so that their common background looks the same. All have a scale
+    bar where the size of a pixel is known.
 
     Parameters
     ----------
@@ -94,6 +96,9 @@ def flicker_frames(view: PairView, window: Window, factor: int = 1) -> list[Fram
         values = read(view.difference)
         limit = symmetric_limit(values)
         frames.append(Frame("difference", _coloured(values, limit), (-limit, limit)))
+    if view.pixel_size_um is not None:
+        for frame in frames:
+            stamp_scale_bar(frame.pixels, factor * view.pixel_size_um)
     return frames
 
 

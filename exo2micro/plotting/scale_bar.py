@@ -1,13 +1,23 @@
 """A bar that tells how large things are."""
 
+from pathlib import Path
 from typing import Final
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 PART: Final = 0.25
 """Length of the bar at most, relative to the picture's width."""
+
+_LETTERS: Final = 0.04
+"""Height of the letters in a picture without axes, relative to its shorter side."""
+
+_FONT: Final = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+"""That of the figures; the font of Pillow has no letter for a millionth."""
 
 _PLACE: Final = (0.04, 0.045)
 """Left end of the bar, relative to the picture."""
@@ -54,6 +64,40 @@ def scale_bar(axes: Axes, pixel_size_um: float | None) -> None:
         fontsize=7,
         path_effects=[withStroke(linewidth=1.6, foreground="black")],
     )
+
+
+def stamp_scale_bar(pixels: NDArray[np.uint8], pixel_size_um: float) -> None:
+    """Draw the same bar into the pixels of a picture that is shown without axes.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray of uint8
+        Grey levels of shape ``(ny, nx)`` or colours of shape ``(ny, nx, 3)``; changed in place.
+    pixel_size_um : float
+        Width of a pixel of the picture.
+    """
+    ny, nx = pixels.shape[:2]
+    length = bar_length(PART * nx * pixel_size_um)
+    width = max(1, round(length / pixel_size_um))
+    letters = max(9, round(_LETTERS * min(ny, nx)))
+    thick = max(2, letters // 4)
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture)
+    black, white = (0, 255) if pixels.ndim == 2 else ((0, 0, 0), (255, 255, 255))
+    left, bottom = round(_PLACE[0] * nx), ny - 1 - round(_PLACE[1] * ny)
+    right = left + width - 1
+    draw.rectangle((left - 1, bottom - thick, right + 1, bottom + 1), fill=black)
+    draw.rectangle((left, bottom - thick + 1, right, bottom), fill=white)
+    draw.text(
+        ((left + right) / 2, bottom - thick - 2),
+        length_text(length),
+        fill=white,
+        font=ImageFont.truetype(_FONT, letters),
+        anchor="mb",
+        stroke_width=1,
+        stroke_fill=black,
+    )
+    pixels[...] = np.asarray(picture)
 
 
 def bar_length(longest_um: float) -> float:

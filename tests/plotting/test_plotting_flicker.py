@@ -1,6 +1,7 @@
 """Details to blink, and the significance against the unit Gaussian: the numbers behind them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,20 @@ def test_frames_share_one_range_and_final_pre_looks_like_post(view):
     apart = {n: np.abs(frames[n].pixels[inner] - post).mean() for n in ("coarse", "final")}
     assert apart["final"] < 0.3 * apart["coarse"]
     assert (frames["difference"].pixels[:, :10] == 255).all()
+
+
+def test_frames_have_a_scale_bar_where_the_pixel_size_is_known(scene):
+    view = make_view(scene)
+    plain = flicker_frames(view, view.window)
+    view.records[1] = SimpleNamespace(facts={"pixel_size_um": (0.5, 0.5)})
+    for frame, other in zip(flicker_frames(view, view.window), plain, strict=True):
+        changed = np.argwhere((frame.pixels != other.pixels).reshape(*SHAPE, -1).any(axis=2))
+        assert changed[:, 0].min() > 0.85 * SHAPE[0]
+        assert changed[:, 1].max() < 0.4 * SHAPE[1]
+        row = SHAPE[0] - 1 - round(0.045 * SHAPE[0])
+        line = frame.pixels[row].reshape(SHAPE[1], -1).min(axis=1)
+        assert (line[16:116] == 255).all()  # 50 um of 0.5 um per pixel, a quarter of the width
+        assert line[15] == line[116] == 0
 
 
 def test_a_withheld_difference_is_not_shown(scene):
