@@ -113,7 +113,7 @@ def _draw_excess(
     figure: PlotFigure, axes: Axes, pixels: PixelSample, lines: tuple[ScaleLine, ...]
 ) -> None:
     first = lines[0]
-    excess = pixels.difference
+    excess = pixels.spread_difference
     if excess is None:
         excess = pixels.post - np.float32(first.scale) * pixels.pre - np.float32(first.offset)
     x_limits = axis_limits(pixels, pixels.pre)
@@ -195,7 +195,11 @@ class ExcessHeatmap(Diagnostic):
         "matched, the line above the axes says so, and brightness is that after it. If no scale "
         "is known, nothing was subtracted and the plain ratio post / pre is drawn."
     )
-    good = "The dense band and the dotted line both lie flat on zero; microbes form the veil above."
+    good = (
+        "The dense band and the dotted line both lie flat on zero; microbes form the veil above. A "
+        "mineral of one brightness, or empty ground, gives a tilted spot, from the noise of the "
+        "pre-stain image alone: its middle must lie on zero."
+    )
     bad = (
         "A band that rises (scale too low: minerals are left and look like microbes) or falls "
         "(scale too high: faint microbes are lost), or that bends (a pedestal or saturation)."

@@ -51,6 +51,8 @@ class PixelSample:
         Saturated pixels and debris; None where that is not known.
     adapted : str
         What was done to the images before they were subtracted, in words; empty: nothing.
+    is_whole : bool
+        Whether post held whole numbers.
     """
 
     post: Values
@@ -59,6 +61,14 @@ class PixelSample:
     fraction: float
     is_doubtful: Mask | None = None
     adapted: str = ""
+    is_whole: bool = False
+
+    @property
+    def spread_difference(self) -> Values | None:
+        """The difference, over the unit of post that each pixel stands for: free of stripes."""
+        if self.difference is None or not self.is_whole:
+            return self.difference
+        return self.difference + _dither(len(self.difference), np.random.default_rng(DITHER_SEED))
 
     def trusted(self, values: Values) -> Values:
         """Return those of one value per pixel that are neither saturated nor debris."""
@@ -112,6 +122,7 @@ def sample_pixels(
         rest[0].astype(np.float32) if rest else None,
         min(1.0, read / step / (ny * nx)),
         None if flags is None else (flags.astype(np.uint8) & DOUBTFUL) != 0,
+        is_whole=pair.post.dtype.kind in "ui",
     )
 
 
@@ -203,8 +214,12 @@ def _dithered(image: Image, rng: np.random.Generator) -> Values:
     """Return pixels as float32, whole numbers spread over the unit that each stands for."""
     values: Values = image.astype(np.float32)
     if image.dtype.kind in "ui":
-        values += rng.random(len(values), np.float32) - np.float32(0.5)
+        values += _dither(len(values), rng)
     return values
+
+
+def _dither(count: int, rng: np.random.Generator) -> Values:
+    return rng.random(count, np.float32) - np.float32(0.5)
 
 
 def _spread(counts: tuple[int, ...], wanted: int) -> list[tuple[int, int]]:

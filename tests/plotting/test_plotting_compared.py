@@ -9,6 +9,7 @@ from plot_scene import PAD, SCALE, SHAPE, make_view, on_canvas
 
 from exo2micro.plotting import DIAGNOSTICS
 from exo2micro.plotting.compared import compared_pair
+from exo2micro.plotting.excess_heatmap import plot_excess_heatmap
 from exo2micro.subtraction.correction import FieldCorrection
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.field import SIDE, Frame, RatioField
@@ -66,6 +67,16 @@ def test_figures_of_a_scale_that_follows_a_surface_show_one_flat_band(scene):
     figure = DIAGNOSTICS["pre_post_histograms"]().draw(view)
     post, scaled = (figure.axes[0].patches[i].get_data().values for i in (0, -1))
     assert np.abs(np.cumsum(post - scaled)).max() < 0.01 * post.sum()
+
+
+def test_a_difference_of_whole_numbers_draws_no_stripes(scene):
+    rng = np.random.default_rng(8)
+    pre = np.full(SHAPE, 40.0)
+    post = np.rint(72 + rng.normal(0, 2, SHAPE)).astype(np.uint8)
+    figure = plot_excess_heatmap(post, pre, scale=1.8, difference=post - 1.8 * pre)
+    rows = figure.axes[0].images[0].get_array().filled(0).sum(axis=1)
+    middle = rows[np.flatnonzero(rows)[20] : np.flatnonzero(rows)[-20]]
+    assert (middle > 0).all()
 
 
 def test_debris_does_not_set_the_axes_and_is_told(scene):
