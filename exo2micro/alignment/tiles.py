@@ -52,7 +52,8 @@ def choose_tiles(
     ny, nx = (-(-n // factor) for n in post.raster.shape)
     reach = tile_reach(size)
     cell = max(2 * reach, int(np.sqrt(ny * nx / cells)))
-    rows, cols = max(1, ny // cell), max(1, nx // cell)
+    # One cell where a tile fits, none where it does not.
+    rows, cols = (max(n // cell, int(n >= 2 * reach)) for n in (ny, nx))
     choice_factor = _choice_factor(post, factor)
     scale = choice_factor / factor
     texture = _common_texture(post, pre, transform, choice_factor)

@@ -8,7 +8,7 @@ import numpy as np
 from exo2micro.alignment.deformation import apart_from_neighbours
 from exo2micro.alignment.fit import Correction, Model, fit_correction
 from exo2micro.alignment.held_out import HeldOutZones
-from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles
+from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles, tile_reach
 from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.tiles import choose_tiles
@@ -16,8 +16,15 @@ from exo2micro.alignment.transform import Transform
 
 # Overview side on which hypotheses are verified.
 VERIFY_OVERVIEW_PX = 640
+# On long, thin images the shorter side is kept at this, four rows of tiles, as long as the longer
+# one stays below that.
+LEAST_SHORTER_PX = 256
+LARGEST_LONGER_PX = 2560
 TILE_PX = 48
 CELLS = 110
+# Where fewer tiles than this fit, smaller ones are used, so that more do.
+ENOUGH_TILES = 40
+SMALL_TILE_PX = 32
 # First round: reaches what the search grid leaves open. Second round: sub-pixel.
 WIDE = MatchPlan(TILE_PX, search=14, steps=0)
 NARROW = MatchPlan(TILE_PX, search=4, steps=4)
@@ -76,10 +83,10 @@ class Verified:
     def accepted(self) -> bool:
         """Whether the support is beyond what strangers give."""
         limit = self.chance + SUPPORT_SIGMAS * float(np.sqrt(self.chance + 1.0))
+        ordinary = self.support >= max(LEAST_SUPPORT, limit)
         agreed = self.support >= OVERWHELMING_FRACTION * self.significant
-        if agreed and self.support >= 2 * self.chance:
-            return self.support >= LEAST_SUPPORT + LEAST_GAIN
-        return self.support >= max(LEAST_SUPPORT, limit)
+        beyond = max(2 * self.chance, LEAST_SUPPORT + LEAST_GAIN)
+        return ordinary or (agreed and self.support >= beyond)
 
     @property
     def clear(self) -> bool:
@@ -94,9 +101,12 @@ def unsupported(transform: Transform) -> Verified:
 
 def verify_factor(post: Overviews, pre: Overviews) -> int:
     """Return the block side of the overviews on which hypotheses are verified."""
+    base = post.base_factor
     longest = max(*post.raster.shape, *pre.raster.shape)
-    step = round(longest / (VERIFY_OVERVIEW_PX * post.base_factor))
-    return post.base_factor * max(1, step)
+    shortest = min(*post.raster.shape, *pre.raster.shape)
+    step = round(longest / (VERIFY_OVERVIEW_PX * base))
+    step = min(step, shortest // (LEAST_SHORTER_PX * base))
+    return base * max(1, step, -(-longest // (LARGEST_LONGER_PX * base)))
 
 
 def verify(
@@ -223,6 +233,7 @@ def _matched(
     threads: int,
 ) -> tuple[TileMatches, TileMatches, int]:
     """Return the tiles that match better than strangers, the strangers, and how many were tried."""
+    plan = replace(plan, size=tile_size(post.at(factor).shape))
     centres = choose_tiles(post, pre, transform, size=plan.size, cells=CELLS, factor=factor)
     hidden = partial(HeldOutZones.of(post.raster.shape).hidden, factor=factor)
     small = transform.scaled(factor, factor)
@@ -232,6 +243,13 @@ def _matched(
     threshold = float(np.quantile(strangers.scores, NULL_QUANTILE)) if len(centres) else np.inf
     significant = found.select(found.usable & (found.scores > threshold))
     return significant, strangers, len(centres)
+
+
+def tile_size(shape: tuple[int, int]) -> int:
+    """Return the side of the tiles on an overview of this shape."""
+    cell = 2 * tile_reach(TILE_PX)
+    enough = (shape[0] // cell) * (shape[1] // cell) >= ENOUGH_TILES
+    return TILE_PX if enough else SMALL_TILE_PX
 
 
 def _best(strangers: TileMatches, count: int) -> TileMatches:

@@ -15,7 +15,7 @@ class CoarseStage(Stage):
     number = 2
     stage_name = "icp_aligned"
     title = "coarse alignment"
-    revision = 4
+    revision = 5
     reads = ((1, "post"), (1, "pre"))
     reads_sibling = True
 

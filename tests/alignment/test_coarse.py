@@ -25,6 +25,8 @@ def run(images, spec, **settings):
         {"texture": "low"},
         {"pre_shape": (1000, 880)},
         {"ratio": 0.5},
+        {"shape": (150, 1500), "rotation_deg": 1.0},
+        {"shape": (220, 220), "shift_px": (4.3, -2.7)},
     ],
     ids=str,
 )
