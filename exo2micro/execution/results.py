@@ -116,7 +116,9 @@ def status_rows(
             "state": "to run" if row.action == "run" else "valid",
             "reason": _with_lender(row, record),
             "verdict": record.verdict.level.name if record else None,
+            "certificate": _certified(record),
             "files": ", ".join(path.name for path in row.files) or None,
+            "verdict_reason": (record.verdict.reason or None) if record else None,
         }
         for row, record in zip(planned, records, strict=True)
     ]
@@ -129,7 +131,9 @@ def status_rows(
             "state": "valid" if ready and not stale else "to run",
             "reason": "cached" if not stale else "to draw: " + ", ".join(stale),
             "verdict": None,
+            "certificate": None,
             "files": ", ".join(path.name for path in gallery.files().values()) or None,
+            "verdict_reason": None,
         }
     )
     return rows
@@ -189,6 +193,18 @@ def _lender(record: Record | None) -> str | None:
     """Return the dye from which a record's alignment was borrowed, None if from none."""
     loan = record.facts.get(BORROWED) if record else None
     return str(loan["dye"]) if loan else None
+
+
+def _certified(record: Record | None) -> str | None:
+    """Return a record's certificate in a few words, None if it has none."""
+    certificate = record.metrics.get("certificate") if record else None
+    if certificate is None:
+        return None
+    bound = certificate["bound_px"]
+    return (
+        f"bound {'unknown' if bound is None else f'{bound:.2f} px'}, {certificate['tiles']} tiles, "
+        f"{100 * certificate['coverage']:.0f} %"
+    )
 
 
 def _with_lender(row: PlannedStage, record: Record | None) -> str:

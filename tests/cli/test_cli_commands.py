@@ -1,6 +1,7 @@
 """``survey``, ``check``, ``run``, ``batch``, ``status`` and ``demo`` on real files."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -60,6 +61,8 @@ def test_a_pair_that_cannot_be_trusted_exits_4(call, project):
     assert result.code == 4
     assert result.document["verdict"] == "FAIL"
     assert result.document["difference"] is None
+    *_, last, _ = call("status", SAMPLE, DYE, *dirs(project), "--json").document["stages"]
+    assert (last["verdict"], last["verdict_reason"]) == ("FAIL", result.document["reason"])
     assert not (project.folder / "fits" / "04_difference_difference.fits").exists()
 
 
@@ -82,6 +85,9 @@ def test_a_wrong_pair_is_one_line_with_what_there_is(call, project, sample, dye,
 def test_status_tells_what_a_parameter_would_change(call, done):
     rows = call("status", SAMPLE, DYE, *dirs(done), "--json").document["stages"]
     assert {row["state"] for row in rows} == {"valid"}
+    certificates = {row["stage"]: row["certificate"] for row in rows if row["certificate"]}
+    assert list(certificates) == [3]
+    assert re.fullmatch(r"bound 0\.\d\d px, \d+ tiles, \d+ %", certificates[3])
     changed = call("status", SAMPLE, DYE, *dirs(done), "--set", "interior_blur_base=4", "--json")
     states = {row["stage"]: row["state"] for row in changed.document["stages"]}
     assert (states[2], states[3], states[4]) == ("valid", "to run", "to run")
