@@ -203,8 +203,7 @@ class StageRunner:
         started = time.perf_counter()
         reset_peak_memory()
         upstream = {n: record for n in self._reads(stage) if (record := self.main_record(n))}
-        withheld = self._withheld_by(stage, upstream)
-        if withheld is not None:
+        if (withheld := self._withheld_by(stage, upstream)) is not None:
             output = StageOutput((), withheld.transform, verdict=withheld.verdict)
         else:
             output = stage.process(self._stage_inputs(stage, upstream))
@@ -212,7 +211,8 @@ class StageRunner:
             output = doubted(output, self.doubts())
         for message in output.messages:
             logger.info("stage %d: %s", stage.number, message)
-        logger.info("stage %d: %s", stage.number, output.verdict.status)
+        severity = logging.INFO if output.verdict.level is Level.PASS else logging.WARNING
+        logger.log(severity, "stage %d: %s", stage.number, output.verdict.status)
         records = self._write(stage, output, upstream, started)
         for record in records:
             self._remember(stage, record)

@@ -61,6 +61,7 @@ def test_a_pair_that_cannot_be_trusted_exits_4(call, project):
     assert result.code == 4
     assert result.document["verdict"] == "FAIL"
     assert result.document["difference"] is None
+    assert "stage 2: failed: no alignment found" in result.err
     *_, last, _ = call("status", SAMPLE, DYE, *dirs(project), "--json").document["stages"]
     assert (last["verdict"], last["verdict_reason"]) == ("FAIL", result.document["reason"])
     assert not (project.folder / "fits" / "04_difference_difference.fits").exists()
