@@ -16,7 +16,7 @@ from exo2micro.alignment.certify import (
 )
 from exo2micro.alignment.held_out import CELLS, HeldOutZones, whole_tile
 from exo2micro.alignment.moved import MOVED, Followers, find_moved
-from exo2micro.alignment.outline import sample_mask
+from exo2micro.alignment.outline import sample_points
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Fitted, Refiner
 from exo2micro.alignment.search import feature_search, find_features
@@ -35,7 +35,6 @@ TILE_PER_BLUR = 10.0
 ENOUGH_MATCHED = 0.35
 MANY_CELLS = 1000
 FEATURE_OVERVIEW_PX = 1000.0
-CORRECTION_OVERVIEW_PX = 200.0
 
 
 @dataclass(frozen=True)
@@ -278,13 +277,9 @@ def _limits(
     settings: InteriorSettings,
 ) -> Verdict:
     """Return CHECK where the correction or the inliers break a limit."""
-    ny, nx = post.raster.shape
-    factor = post.factor_for(CORRECTION_OVERVIEW_PX)
-    rows, cols = np.nonzero(sample_mask(post.at(factor)))
-    points = np.column_stack([cols, rows]) * factor + (factor - 1) / 2
-    points = points[(points < (nx, ny)).all(axis=1)]
+    points = sample_points(post)
     moved = np.hypot(*(transform(points) - initial(points)).T)
-    metrics["correction_px"] = float(np.quantile(moved, 0.95)) if len(moved) else 0.0
+    metrics["correction_px"] = float(np.quantile(moved, 0.95))
     if metrics["correction_px"] > settings.interior_max_correction:
         return Verdict.check(
             f"the interior asks for a correction of {metrics['correction_px']:.0f} px, more than "

@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Mask, Points
+from exo2micro.alignment.overview import Overviews
 
 # Otsu's split is taken for sample and background when the classes lie this many of the darker
 # one's spreads apart; a frame filled by the sample gives 2 to 3.
@@ -13,6 +14,8 @@ SEPARATION_SIGMAS = 4.0
 # the longer side.
 SMOOTHING = 1 / 200
 SPECK = 1 / 50
+# Overview side on which points of the sample are taken.
+POINTS_OVERVIEW_PX = 200.0
 
 
 def sample_mask(overview: FloatImage) -> Mask:
@@ -40,6 +43,25 @@ def sample_mask(overview: FloatImage) -> Mask:
         return np.ones(overview.shape, np.bool_)
     low = centre + min(3.0 * spread, (float(np.median(bright)) - centre) / 3)
     return _without_specks(coded > max(low, centre + 0.35 * (threshold - centre)), longest)
+
+
+def sample_points(image: Overviews) -> Points:
+    """Return points all over the sample, where corrections are measured.
+
+    Parameters
+    ----------
+    image : Overviews
+        The image.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(n, 2)``, ``(x, y)``, full-resolution pixels; at least one.
+    """
+    factor, (ny, nx) = image.factor_for(POINTS_OVERVIEW_PX), image.raster.shape
+    rows, cols = np.nonzero(sample_mask(image.at(factor)))
+    points = np.column_stack([cols, rows]) * factor + (factor - 1) / 2
+    return np.asarray(np.minimum(points, (nx - 1, ny - 1)), np.float64)
 
 
 def _without_specks(mask: Mask, longest: int) -> Mask:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from exo2micro._typing import Mask
+from exo2micro._typing import Mask, Points
 from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.icp import fit_outlines
+from exo2micro.alignment.outline import sample_points
 from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.search import search_texture
 from exo2micro.alignment.transform import Transform
@@ -60,7 +61,7 @@ def refine_on_overviews(
             "outline_distance_px": fitted.distance_px * factor,
         }
         candidate = fitted.transform.unscaled(factor, factor)
-        apart = _moved(best.transform, candidate, post.raster.shape)
+        apart = _moved(best.transform, candidate, sample_points(post))
         record["outline_apart_px"] = apart
         if best.clear and apart < AGREEMENT_PX * factor:
             record["outline"] = "not used: it confirms the interior"
@@ -86,7 +87,7 @@ def _better(
     threads: int,
 ) -> tuple[Verified, str]:
     """Return the candidate if it is within the limits and agrees better, else the best so far."""
-    refused = _beyond_limits(best.transform, candidate, post.raster.shape, settings)
+    refused = _beyond_limits(best.transform, candidate, sample_points(post), settings)
     if refused:
         return best, f"not used: {refused}"
     checked = verify(post, pre, candidate, rounds=1, threads=threads)
@@ -101,12 +102,12 @@ def _better(
 
 
 def _beyond_limits(
-    before: Transform, after: Transform, shape: tuple[int, int], settings: "CoarseSettings"
+    before: Transform, after: Transform, sample: Points, settings: "CoarseSettings"
 ) -> str:
-    """Return in words which limit a correction breaks over the image, empty if none."""
-    ny, nx = shape
-    centre = ((nx - 1) / 2, (ny - 1) / 2)
-    shift = _moved(before, after, shape)
+    """Return in words which limit a correction breaks over the sample, empty if none."""
+    x, y = sample.mean(axis=0)
+    centre = (float(x), float(y))
+    shift = _moved(before, after, sample)
     turn = after.rotation_deg(centre) - before.rotation_deg(centre)
     turn = abs((turn + 180) % 360 - 180)
     growth = abs(after.magnification(centre) / before.magnification(centre) - 1)
@@ -122,12 +123,9 @@ def _beyond_limits(
     return ""
 
 
-def _moved(before: Transform, after: Transform, shape: tuple[int, int]) -> float:
-    """Return by how much two mappings differ, median over the inner image, pixels."""
-    ny, nx = shape
-    xs, ys = np.meshgrid(np.linspace(0.2, 0.8, 4) * nx, np.linspace(0.2, 0.8, 4) * ny)
-    points = np.column_stack([xs.ravel(), ys.ravel()])
-    return float(np.median(np.hypot(*(after(points) - before(points)).T)))
+def _moved(before: Transform, after: Transform, sample: Points) -> float:
+    """Return by how much two mappings differ, median over the sample, pixels."""
+    return float(np.median(np.hypot(*(after(sample) - before(sample)).T)))
 
 
 def _correlate(

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from exo2micro.alignment.coarse import CoarseSettings, coarse_align
+from exo2micro.alignment.polish import _beyond_limits
+from exo2micro.alignment.transform import Transform
 from exo2micro.raster import ArrayRaster
 from exo2micro.verdict import Level
 
@@ -79,17 +81,14 @@ def test_metrics_are_json_and_threads_do_not_matter(images, usual):
     assert json.dumps(results[0].metrics, allow_nan=False) == json.dumps(results[1].metrics)
 
 
-def test_limits_refuse_the_outline_fit(images, usual):
-    _, pre, _ = images(usual)
-    from exo2micro.alignment.polish import _beyond_limits
-    from exo2micro.alignment.transform import Transform
-
+def test_limits_refuse_the_outline_fit():
     limits = CoarseSettings(max_translation=40, max_rotation=2, max_scale_delta=0.1)
-    centre = ((pre.shape[1] - 1) / 2, (pre.shape[0] - 1) / 2)
+    sample = np.array([(x, y) for x in range(100, 300, 20) for y in range(80, 400, 20)], float)
+    centre = tuple(sample.mean(axis=0))
 
     def refused(**change):
         after = Transform.similarity(centre=centre, **change)
-        return _beyond_limits(Transform.identity(), after, pre.shape, limits)
+        return _beyond_limits(Transform.identity(), after, sample, limits)
 
     assert not refused(shift=(10, 0), rotation_deg=1, magnification=1.01)
     assert "max_translation" in refused(shift=(50, 0))

@@ -1,8 +1,10 @@
 import numpy as np
 
 from exo2micro.alignment.icp import fit_outlines
-from exo2micro.alignment.outline import outline_points, sample_mask
+from exo2micro.alignment.outline import outline_points, sample_mask, sample_points
+from exo2micro.alignment.overview import Overviews
 from exo2micro.alignment.transform import Transform
+from exo2micro.raster import ArrayRaster
 
 Y, X = np.mgrid[:300, :320].astype(float)
 
@@ -24,6 +26,15 @@ def test_mask_is_the_sample():
     image = ellipse()
     truth = ellipse(noise=0) > 30
     assert (sample_mask(image) ^ truth).mean() < 0.02
+
+
+def test_corrections_are_measured_on_the_sample_alone():
+    image = ellipse(centre=(120, 130))
+    points = sample_points(Overviews.of(ArrayRaster(image), 1, threads=1))
+    x, y = points.round().astype(int).T
+    assert (ellipse(centre=(120, 130), noise=0)[y, x] > 30).mean() > 0.9
+    truth = np.argwhere(ellipse(centre=(120, 130), noise=0) > 30)[:, ::-1]
+    np.testing.assert_allclose(points.mean(axis=0), truth.mean(axis=0), atol=1)
 
 
 def test_a_sample_that_fills_the_frame_is_all_sample():
