@@ -202,15 +202,26 @@ def _forward_backward(
 
 
 def _unsupported(kept: TileMatches, tried: int) -> Verdict | None:
-    """Return FAIL where the tiles that match contradict the alignment, else None."""
+    """Return FAIL where matching tiles do not support the alignment, CHECK where too few could.
+
+    None where there are enough held-out tiles and those that match support the alignment.
+    """
     count = len(kept.centres)
     agreeing = int((np.hypot(*kept.shifts.T) < WRONG_PX).sum())
-    if agreeing >= max(4, LEAST_SUPPORT * count):
-        return None
-    return Verdict.fail(
-        f"the alignment is not supported: of {tried} held-out tiles, {count} match and "
-        f"{agreeing} of these lie within {WRONG_PX:g} px of where the alignment puts them"
+    told = (
+        f"of {tried} held-out tiles, {count} match and {agreeing} of these lie within "
+        f"{WRONG_PX:g} px of where the alignment puts them"
     )
+    if tried == 0:
+        return Verdict.fail(f"the images are too small or too blank: {told}")
+    if agreeing < max(min(4, -(-tried // 2)), LEAST_SUPPORT * count):
+        return Verdict.fail(f"the alignment is not supported: {told}")
+    if tried < LEAST_TILES:
+        return Verdict.check(
+            f"the image is too small or too blank to certify the alignment: {told}; "
+            f"{LEAST_TILES} are needed"
+        )
+    return None
 
 
 def _verdict(
@@ -240,7 +251,9 @@ def _verdict(
             f"{misfits} of {count} held-out tiles lie off the others, and their parts or "
             "neighbours confirm it: a piece of the sample may have moved (see the map of residuals)"
         )
-    if count >= LEAST_TILES and RETURNING_PX < returning_px < np.inf:
+    if count >= LEAST_TILES and not np.isfinite(returning_px):
+        reasons.append("no point could be matched to pre and back")
+    elif count >= LEAST_TILES and returning_px > RETURNING_PX:
         reasons.append(
             f"points matched to pre and back miss themselves by {returning_px:.2f} px (median), "
             f"more than {RETURNING_PX:g} px"

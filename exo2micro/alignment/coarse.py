@@ -1,7 +1,7 @@
 """Coarse alignment (stage 2): find the mapping anywhere in the search range, to about a pixel."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from exo2micro.alignment.search import (
     search_texture,
 )
 from exo2micro.alignment.transform import Transform
-from exo2micro.alignment.verify import Verified, unsupported, verify
+from exo2micro.alignment.verify import LEAST_SUPPORT, Verified, unsupported, verify
 from exo2micro.raster import Raster
 from exo2micro.raster.windows import map_ordered
 from exo2micro.verdict import Verdict
@@ -142,12 +142,8 @@ def coarse_align(
     Returns
     -------
     CoarseResult
-        Transform in raw pixels and how far to trust it.
-
-    Raises
-    ------
-    RegistrationError
-        If an image holds nothing to align.
+        Transform in raw pixels and how far to trust it; the verdict is FAIL where nothing was
+        found, blank images included.
     """
     overviews = make_overviews(post, pre, threads)
     return coarse_align_overviews(*overviews, settings, threads=threads)
@@ -168,10 +164,7 @@ def coarse_align_overviews(
         **best.transform.describe(centre),
     }
     if not best.accepted:
-        reason = (
-            f"no alignment found: at most {best.support} of {best.tiles} places agree on one "
-            f"mapping, {best.chance} do by chance; are these images of the same sample and dye?"
-        )
+        reason = f"no alignment found: {_why_none(best)}"
         return CoarseResult(
             best.transform, best.transform, Verdict.fail(reason), metrics, (*messages, reason)
         )
@@ -180,24 +173,39 @@ def coarse_align_overviews(
     return CoarseResult(refined.transform, best.transform, Verdict(), metrics, tuple(messages))
 
 
+def _why_none(best: Verified) -> str:
+    """Return in words why no hypothesis was accepted."""
+    if best.tiles < LEAST_SUPPORT:
+        return (
+            f"the images are too small or too blank ({best.tiles} places with texture in both, "
+            f"{LEAST_SUPPORT} are needed)"
+        )
+    return (
+        f"at most {best.support} of {best.tiles} places agree on one mapping, {best.chance} do by "
+        "chance; are these images of the same sample and dye?"
+    )
+
+
 def _search(
     post: Overviews, pre: Overviews, settings: CoarseSettings, threads: int
 ) -> tuple[Verified, str, list[str]]:
     """Return the best verified hypothesis, which search found it, and what to tell the user."""
-    best, origin = _NOTHING, "nothing"
+    best, origin, most = _NOTHING, "nothing", 0
     for hypotheses in _hypotheses(post, pre, settings, threads):
         for transform, name in hypotheses:
             checked = verify(
                 post, pre, transform, rounds=2 if settings.multiscale else 1, threads=threads
             )
+            most = max(most, checked.tiles)
             if _rank(checked) > _rank(best):
                 best, origin = checked, name
             if best.clear:
                 return best, origin, _told(best.transform, post, settings, origin)
         if best.accepted and best.fraction >= ENOUGH_FRACTION:
             break
-    told = _told(best.transform, post, settings, origin) if best.accepted else []
-    return best, origin, told
+    if not best.accepted:
+        return replace(best, tiles=most), origin, []
+    return best, origin, _told(best.transform, post, settings, origin)
 
 
 def _rank(verified: Verified) -> tuple[bool, int]:

@@ -27,7 +27,7 @@ from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.verify import Verified, verify
 from exo2micro.raster import Raster
 from exo2micro.raster.windows import map_ordered
-from exo2micro.verdict import Level, Verdict
+from exo2micro.verdict import Verdict
 
 # Tile side per unit of `interior_blur_base`: 80 px at the default of 8.
 TILE_PER_BLUR = 10.0
@@ -191,11 +191,12 @@ def _fit(found: _Alignment, refiner: Refiner, settings: InteriorSettings) -> Non
             break
     if cells != CELLS:
         found.messages.append(f"few tiles match; {MANY_CELLS} places were tried, not {CELLS}")
-    found.messages += _deformation_told(metrics, settings)
     found.verdicts.append(_limits(post, initial, transform, metrics, settings))
-    refused = found.verdicts[-1].level is not Level.PASS
-    if refused and metrics["correction_px"] > settings.interior_max_correction:
+    told = _deformation_told(metrics, settings)
+    if metrics["correction_px"] > settings.interior_max_correction:
+        metrics["deformation"] |= {"used": False, "reason": "the correction was refused"}
         return
+    found.messages += told
     found.transform = transform
     found.fitted = fitted
 

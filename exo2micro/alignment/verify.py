@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from exo2micro.alignment.deformation import apart_from_neighbours
-from exo2micro.alignment.fit import Correction, Model, fit_correction
+from exo2micro.alignment.fit import Model, fit_correction
 from exo2micro.alignment.held_out import HeldOutZones
 from exo2micro.alignment.matching import TileMatches, match_strangers, match_tiles, tile_reach
 from exo2micro.alignment.overview import Overviews
@@ -94,9 +94,9 @@ class Verified:
         return self.accepted and self.fraction >= CLEAR_FRACTION
 
 
-def unsupported(transform: Transform) -> Verified:
-    """Return a hypothesis that no tile supports."""
-    return Verified(transform, 0, 0, 0, 0, float("inf"))
+def unsupported(transform: Transform, significant: int = 0, tiles: int = 0) -> Verified:
+    """Return a hypothesis that none of the tiles supports."""
+    return Verified(transform, 0, 0, significant, tiles, float("inf"))
 
 
 def verify_factor(post: Overviews, pre: Overviews) -> int:
@@ -129,29 +129,12 @@ def verify(
     current = transform
     if rounds > 1:
         wide = _round(post, pre, current, factor, WIDE, "similarity", WIDE_TOLERANCE_PX, threads)
-        if wide is None:
-            return unsupported(transform)
-        if wide.correction.support < max(LEAST_SUPPORT, wide.chance + LEAST_GAIN):
-            return Verified(
-                transform,
-                wide.correction.support,
-                wide.chance,
-                wide.significant,
-                wide.tiles,
-                float("inf"),
-            )
+        if wide.support < max(LEAST_SUPPORT, wide.chance + LEAST_GAIN):
+            return replace(wide, transform=transform, disagreement_px=float("inf"))
         current = wide.transform
-    narrow = _round(post, pre, current, factor, NARROW, "affine", NARROW_TOLERANCE_PX, threads)
-    if narrow is None:
-        return unsupported(transform)
-    found = Verified(
-        narrow.transform,
-        narrow.correction.support,
-        narrow.chance,
-        narrow.significant,
-        narrow.tiles,
-        narrow.disagreement_px * factor,
-    )
+    found = _round(post, pre, current, factor, NARROW, "affine", NARROW_TOLERANCE_PX, threads)
+    if not found.support:
+        return replace(found, transform=transform)
     if found.accepted or found.support < max(LEAST_SUPPORT, found.chance + LEAST_GAIN):
         return found
     return _as_deformed(post, pre, found, factor, threads)
@@ -180,18 +163,6 @@ def _as_deformed(
     return deformed if deformed.accepted else found
 
 
-@dataclass(frozen=True, eq=False)
-class _Round:
-    """Outcome of one round of matching on overviews."""
-
-    transform: Transform
-    correction: Correction
-    chance: int
-    significant: int
-    tiles: int
-    disagreement_px: float
-
-
 def _round(
     post: Overviews,
     pre: Overviews,
@@ -201,26 +172,26 @@ def _round(
     model: Model,
     tolerance_px: float,
     threads: int,
-) -> _Round | None:
-    """Match tiles and strangers on one level and fit a correction, None without support."""
+) -> Verified:
+    """Match tiles and strangers on one level and fit a correction."""
     significant, strangers, tiles = _matched(post, pre, transform, factor, plan, threads)
+    count = len(significant.centres)
     if tiles < LEAST_SUPPORT:
-        return None
+        return unsupported(transform, count, tiles)
     correction = fit_correction(significant, model, tolerance_px=tolerance_px, floor_px=0.05)
     if correction is None or not correction.support:
-        return None
-    chance = _support(strangers, len(significant.centres), model, tolerance_px)
+        return unsupported(transform, count, tiles)
+    chance = _support(strangers, count, model, tolerance_px)
     kept = significant.select(correction.inliers)
     residual = correction.transform(kept.centres) - (kept.centres + kept.shifts)
     small = transform.scaled(factor, factor)
-    corrected = (small @ correction.transform).unscaled(factor, factor)
-    return _Round(
-        corrected,
-        correction,
+    return Verified(
+        (small @ correction.transform).unscaled(factor, factor),
+        correction.support,
         chance,
-        len(significant.centres),
+        count,
         tiles,
-        float(np.median(np.hypot(*residual.T))),
+        float(np.median(np.hypot(*residual.T))) * factor,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from exo2micro.alignment.certificate import Certificate
+from exo2micro.alignment.certify import _verdict
 from exo2micro.alignment.functions import (
     align,
     prealign_phase_correlation,
@@ -13,6 +14,7 @@ from exo2micro.alignment.functions import (
     refine_interior_sift,
     register_highorder,
 )
+from exo2micro.alignment.matching import TileMatches
 from exo2micro.alignment.transform import Transform
 from exo2micro.errors import RegistrationError
 from exo2micro.synthetic import PairSpec, make_pair
@@ -50,6 +52,26 @@ def test_a_plain_pair_passes(images, usual):
     assert result.certificate.forward_backward_px < 0.1
 
 
+def test_a_small_image_lacks_tiles_but_contradicts_nothing(images, usual, true_error):
+    post, pre, truth = images(replace(usual, shape=(220, 220), shift_px=(4.3, -2.7)))
+    result = align(post, pre)
+    assert np.quantile(true_error(result.transform, truth, step=5), 0.95) < 0.3
+    assert result.verdict.level is Level.CHECK
+    assert result.verdict.reason.startswith("the image is too small or too blank to certify")
+    wrong = result.transform @ Transform.translation(4, 0)
+    kept = refine_interior_sift(post, pre, wrong, interior_ecc=False)
+    assert kept.verdict.level is Level.FAIL
+
+
+def test_a_way_back_that_was_not_measured_is_no_pass():
+    ones = np.ones(12)
+    tiles = TileMatches(
+        np.eye(12, 2), np.eye(12, 2), np.ones((12, 2, 2)), ones, ones, ones, ones > 0
+    )
+    levels = {px: _verdict(tiles, 0, (0.1, 0.2), 1.0, px).level for px in (0.1, 0.6, np.inf)}
+    assert list(levels.values()) == [Level.PASS, Level.CHECK, Level.CHECK]
+
+
 @pytest.mark.parametrize("wrong_px", [4.0, 9.0, 40.0])
 def test_a_wrong_alignment_never_passes(images, usual, wrong_px):
     post, pre, truth = images(usual)
@@ -75,6 +97,16 @@ def test_a_correction_beyond_the_limit_is_refused(images, usual):
     result = refine_interior_sift(post, pre, start, interior_max_correction=5)
     assert result.transform == start
     assert "interior_max_correction" in result.verdict.reason
+
+
+def test_a_refused_correction_has_no_deformation(images, usual):
+    post, pre, _ = images(replace(usual, shape=(1300, 1300), deformation_px=8.0))
+    start = register_highorder(post, pre).transform
+    result = refine_interior_sift(post, pre, start, interior_max_correction=1)
+    assert result.transform == start
+    assert result.metrics["deformation"]["reason"] == "the correction was refused"
+    assert not result.metrics["deformation"]["used"]
+    assert not any("deformation" in message for message in result.messages)
 
 
 def test_same_bits_at_any_thread_count_and_again(images, usual):
@@ -132,11 +164,13 @@ def test_very_large_images_go_by_a_middle_overview(images, usual, true_error, mo
     assert result.verdict.level is Level.PASS
 
 
-def test_images_too_small_for_tiles_end_in_a_verdict_with_json_metrics():
+@pytest.mark.parametrize("brightest", [200, 1])
+def test_images_too_small_or_blank_end_in_a_verdict_with_json_metrics(brightest):
     generator = np.random.default_rng(8)
-    post, pre = (generator.integers(0, 200, (70, 80)).astype(np.uint8) for _ in range(2))
+    post, pre = (generator.integers(0, brightest, (70, 80)).astype(np.uint8) for _ in range(2))
     result = align(post, pre)
     assert result.verdict.level is Level.FAIL
+    assert "no alignment found: the images are too small or too blank" in result.verdict.reason
     json.dumps([result.metrics, result.certificate.to_dict()], allow_nan=False)
 
 
