@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from exo2micro._version import __version__
 
 if TYPE_CHECKING:
+    from exo2micro.alignment.coarse import CoarseSettings
     from exo2micro.alignment.functions import (
         align,
         prealign_phase_correlation,
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
         refine_interior_sift,
         register_highorder,
     )
+    from exo2micro.alignment.interior import InteriorSettings
+    from exo2micro.alignment.transform import Transform
     from exo2micro.batch.run import run_batch
     from exo2micro.census import detect_pair, detection_limit
     from exo2micro.custom.manager import CustomFunctionManager
@@ -53,11 +56,14 @@ if TYPE_CHECKING:
     MAX_STAGE: int
 
 _HOMES = {
+    "CoarseSettings": "alignment.coarse",
     "CustomFunctionManager": "custom.manager",
     "DEFAULTS": "defaults",
+    "InteriorSettings": "alignment.interior",
     "MAX_STAGE": "defaults",
     "PARAMETER_REGISTRY": "defaults",
     "SampleDye": "pipeline",
+    "Transform": "alignment.transform",
     "align": "alignment.functions",
     "build_suffix": "suffix",
     "classify_raw_files": "raw",
@@ -102,8 +108,11 @@ __all__ = [
     "DEFAULTS",
     "MAX_STAGE",
     "PARAMETER_REGISTRY",
+    "CoarseSettings",
     "CustomFunctionManager",
+    "InteriorSettings",
     "SampleDye",
+    "Transform",
     "__version__",
     "align",
     "build_suffix",

@@ -362,7 +362,7 @@ _register(
             8.0,
             "iblur",
             "A tenth of the side of the tiles that are matched; larger for little texture.",
-            {"bounds": (0, 1000), "unit": "px"},
+            {"bounds": (3.2, 1000), "unit": "px"},
         ),
         "interior_max_correction": (
             500.0,

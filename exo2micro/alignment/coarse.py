@@ -16,8 +16,10 @@ from exo2micro.alignment.search import (
     grid_search,
     search_texture,
 )
+from exo2micro.alignment.settings import Settings
 from exo2micro.alignment.transform import Transform
 from exo2micro.alignment.verify import LEAST_SUPPORT, Verified, unsupported, verify
+from exo2micro.errors import ParameterError
 from exo2micro.raster import Raster
 from exo2micro.raster.windows import map_ordered
 from exo2micro.verdict import Verdict
@@ -36,7 +38,7 @@ _NOTHING = unsupported(Transform.identity())
 
 
 @dataclass(frozen=True)
-class CoarseSettings:
+class CoarseSettings(Settings):
     """What steers the coarse alignment; the names are those of the stage-2 parameters.
 
     Attributes
@@ -98,6 +100,15 @@ class CoarseSettings:
     fine_ecc: bool = False
     stopit: int = 500
     stopdelta: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale_min > self.scale_max:
+            msg = (
+                f"scale_min must not exceed scale_max, got {self.scale_min:g} and "
+                f"{self.scale_max:g}; set both together"
+            )
+            raise ParameterError(msg)
 
 
 @dataclass(frozen=True)

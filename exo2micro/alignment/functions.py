@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from exo2micro._typing import Image
 from exo2micro.alignment.certificate import Certificate
@@ -11,13 +12,12 @@ from exo2micro.alignment.coarse import CoarseResult, CoarseSettings, coarse_alig
 from exo2micro.alignment.interior import (
     InteriorResult,
     InteriorSettings,
-    refine_interior,
     refine_interior_overviews,
 )
-from exo2micro.alignment.overview import make_overviews
+from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.search import grid_search, search_texture
 from exo2micro.alignment.transform import Transform
-from exo2micro.errors import RegistrationError
+from exo2micro.errors import ParameterError, RegistrationError
 from exo2micro.raster import Raster, as_raster
 from exo2micro.raster.windows import single_threaded_libraries
 from exo2micro.verdict import Level, Verdict
@@ -87,7 +87,7 @@ def align(
         ``alignment.transform`` maps ``(x, y)`` post points to pre points;
         ``alignment.verdict`` says how far to trust it.
     """
-    overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
+    overviews = _overviews(post, pre, threads)
     with single_threaded_libraries():
         first = coarse_align_overviews(*overviews, coarse or CoarseSettings(), threads=threads)
         second = refine_interior_overviews(
@@ -112,15 +112,15 @@ def register_highorder(
     **settings: Any,  # noqa: ANN401 - the fields of CoarseSettings
 ) -> CoarseResult:
     """Run the coarse alignment (stage 2) on arrays; keywords are those of `CoarseSettings`."""
-    overviews = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
+    overviews = _overviews(post, pre, threads)
     with single_threaded_libraries():
-        return coarse_align_overviews(*overviews, CoarseSettings(**settings), threads=threads)
+        return coarse_align_overviews(*overviews, CoarseSettings.of(settings), threads=threads)
 
 
 def refine_interior_sift(
     post: Raster | Image,
     pre: Raster | Image,
-    initial: Transform | None = None,
+    initial: Transform | ArrayLike | None = None,
     *,
     threads: int = 1,
     **settings: Any,  # noqa: ANN401 - the fields of InteriorSettings
@@ -131,15 +131,18 @@ def refine_interior_sift(
     ----------
     post, pre : Raster or numpy.ndarray
         The images, shape ``(ny, nx)``.
-    initial : Transform, optional
-        Post to pre; the identity where pre is aligned already.
+    initial : Transform or array_like, optional
+        Post to pre, also as a ``(3, 3)`` homography or ``(2, 3)`` affine matrix; the identity where
+        pre is aligned already.
     threads : int
         Threads; the result does not depend on it.
     """
-    images = _checked(post, "post"), _checked(pre, "pre")
-    start = initial or Transform.identity()
+    start = Transform.identity() if initial is None else initial
+    if not isinstance(start, Transform):
+        start = Transform.from_matrix(start)
+    limits, overviews = InteriorSettings.of(settings), _overviews(post, pre, threads)
     with single_threaded_libraries():
-        return refine_interior(*images, start, InteriorSettings(**settings), threads=threads)
+        return refine_interior_overviews(*overviews, start, limits, threads=threads)
 
 
 refine_interior_ecc = refine_interior_sift
@@ -163,7 +166,7 @@ def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Tra
     RegistrationError
         If an image is blank.
     """
-    pair = make_overviews(_checked(post, "post"), _checked(pre, "pre"), 1)
+    pair = _overviews(post, pre, 1)
     factor = max(image.factor_for(PHASE_OVERVIEW_PX) for image in pair)
     textures = [search_texture(image.at(factor), edges=True) for image in pair]
     with single_threaded_libraries():
@@ -174,17 +177,32 @@ def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Tra
     return found[0].transform.unscaled(factor, factor)
 
 
+def _overviews(
+    post: Raster | Image, pre: Raster | Image, threads: int
+) -> tuple[Overviews, Overviews]:
+    """Return overviews of both images, or raise a typed error if they cannot be aligned at all."""
+    if not isinstance(threads, int) or threads < 1:
+        msg = f"threads must be a whole number >= 1, got {threads!r}"
+        raise ParameterError(msg)
+    pair = make_overviews(_checked(post, "post"), _checked(pre, "pre"), threads)
+    for image, name in zip(pair, ("post", "pre"), strict=True):
+        if not np.isfinite(image.base).all():
+            msg = f"{name} holds NaN or infinity: replace them, for example with numpy.nan_to_num"
+            raise RegistrationError(msg)
+    return pair
+
+
 def _checked(image: Raster | Image, name: str) -> Raster:
-    """Return the image as a raster, or raise RegistrationError if it cannot be aligned at all."""
+    """Return the image as a raster, or raise RegistrationError if it is none that can be used."""
     if not isinstance(image, Raster):
         image = np.asarray(image)
         if image.ndim != 2:
             msg = f"{name} must be one channel, shape (ny, nx), got shape {image.shape}"
             raise RegistrationError(msg)
-        if image.dtype.kind == "f" and not np.isfinite(image).all():
-            msg = f"{name} holds NaN or infinity: replace them, for example with numpy.nan_to_num"
-            raise RegistrationError(msg)
     raster = as_raster(image)
+    if raster.dtype.kind not in "uif":
+        msg = f"{name} must hold real numbers (integer or float), got {raster.dtype}"
+        raise RegistrationError(msg)
     if min(raster.shape) < SMALLEST_IMAGE_PX:
         msg = f"{name} must be at least {SMALLEST_IMAGE_PX} px wide and high, got {raster.shape}"
         raise RegistrationError(msg)

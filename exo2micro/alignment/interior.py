@@ -20,6 +20,7 @@ from exo2micro.alignment.outline import sample_points
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.refine import FINAL_SEARCH_PX, FOUND_KEY, Fitted, Refiner
 from exo2micro.alignment.search import feature_search, find_features
+from exo2micro.alignment.settings import Settings
 from exo2micro.alignment.significance import Matcher
 from exo2micro.alignment.subpixel import MatchPlan
 from exo2micro.alignment.tiles import choose_held_out
@@ -38,7 +39,7 @@ FEATURE_OVERVIEW_PX = 1000.0
 
 
 @dataclass(frozen=True)
-class InteriorSettings:
+class InteriorSettings(Settings):
     """What steers the interior refinement; the names are those of the stage-3 parameters.
 
     Attributes

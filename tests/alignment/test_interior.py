@@ -17,6 +17,7 @@ from exo2micro.alignment.functions import (
 from exo2micro.alignment.matching import TileMatches
 from exo2micro.alignment.transform import Transform
 from exo2micro.errors import RegistrationError
+from exo2micro.raster import ArrayRaster
 from exo2micro.synthetic import PairSpec, make_pair
 from exo2micro.verdict import Level
 
@@ -130,6 +131,9 @@ def test_array_functions_agree(images, usual, true_error):
     coarse = register_highorder(post, pre, angle_range=10)
     fine = refine_interior_ecc(post, pre, coarse.transform)
     assert np.median(true_error(fine.transform, truth)) < 0.05
+    for matrix in (coarse.transform.matrix, coarse.transform.matrix[:2].tolist()):
+        kept = refine_interior_sift(post, pre, matrix, interior_ecc=False)
+        assert kept.transform == Transform.from_matrix(matrix)
 
 
 def test_phase_correlation_finds_a_shift():
@@ -147,6 +151,8 @@ def test_phase_correlation_finds_a_shift():
     [
         (np.zeros((100, 100, 3), np.uint8), "one channel"),
         (np.full((100, 100), np.nan), "NaN"),
+        (ArrayRaster(np.where(np.eye(100) > 0, np.inf, 1.0)), "post holds NaN or infinity"),
+        (np.zeros((100, 100), np.complex128), "real numbers"),
         (np.zeros((20, 100), np.uint8), "at least 64 px"),
     ],
 )

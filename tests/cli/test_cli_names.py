@@ -29,7 +29,7 @@ params = st.fixed_dictionaries(
         "boundary_width": st.integers(1, 100),
         "rotation_search": st.booleans(),
         "stopdelta": st.floats(1e-12, 0.5),
-        "interior_blur_base": st.floats(0, 100),
+        "interior_blur_base": st.floats(3.2, 100),
         "scale_percentile": st.none() | st.floats(0, 100),
         "manual_scale": st.none() | st.floats(1e-3, 1e3),
     },
