@@ -1,12 +1,14 @@
 """Public functions on plain arrays or rasters."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from exo2micro._typing import Image
+from exo2micro._typing import FloatImage, Image
 from exo2micro.alignment.certificate import Certificate
 from exo2micro.alignment.coarse import CoarseResult, CoarseSettings, coarse_align_overviews
 from exo2micro.alignment.interior import (
@@ -17,12 +19,17 @@ from exo2micro.alignment.interior import (
 from exo2micro.alignment.overview import Overviews, make_overviews
 from exo2micro.alignment.search import grid_search, search_texture
 from exo2micro.alignment.transform import Transform
+from exo2micro.alignment.verify import verify
 from exo2micro.errors import ParameterError, RegistrationError
 from exo2micro.raster import Raster, as_raster
 from exo2micro.raster.windows import single_threaded_libraries
 from exo2micro.verdict import Level, Verdict
 
+logger = logging.getLogger(__name__)
+
 PHASE_OVERVIEW_PX = 400
+# The whole-pixel peak is right to half a pixel per axis; what lies further off is another peak.
+NEAR_PX = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +156,9 @@ refine_interior_ecc = refine_interior_sift
 
 
 def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Transform:
-    """Return the pure shift between two images, right to about a pixel of a 400 px overview.
+    """Return the pure shift between two images, right to about half a pixel of a 400 px overview.
+
+    Where the texture of the images does not support it, a warning is logged.
 
     Parameters
     ----------
@@ -171,10 +180,33 @@ def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Tra
     textures = [search_texture(image.at(factor), edges=True) for image in pair]
     with single_threaded_libraries():
         found = grid_search(textures[0], textures[1], [0.0], [1.0], keep=1)
-    if not found:
-        msg = "images of one brightness cannot be registered: look at the raw files"
-        raise RegistrationError(msg)
-    return found[0].transform.unscaled(factor, factor)
+        if not found:
+            msg = "images of one brightness cannot be registered: look at the raw files"
+            raise RegistrationError(msg)
+        shift = _sub_pixel(textures[0], textures[1], found[0].transform).unscaled(factor, factor)
+        checked = verify(*pair, shift, threads=1)
+    if not checked.accepted:
+        logger.warning(
+            "the shift found by phase correlation is not to be trusted: %d of %d places agree on "
+            "one mapping near it, %d do by chance",
+            *(checked.support, checked.tiles, checked.chance),
+        )
+    return shift
+
+
+def _sub_pixel(post: FloatImage, pre: FloatImage, start: Transform) -> Transform:
+    """Return a shift right to half a pixel made better, as it was where correlation leads away."""
+    first = start.matrix[:2].astype(np.float32)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
+    try:
+        _, matrix = cv2.findTransformECC(
+            post, pre, first, cv2.MOTION_TRANSLATION, criteria, None, 5
+        )
+    except cv2.error:
+        return start
+    shift = Transform.from_matrix(matrix)
+    apart = np.hypot(*(shift.matrix - start.matrix)[:2, 2])
+    return shift if apart < NEAR_PX else start
 
 
 def _overviews(

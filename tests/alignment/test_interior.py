@@ -136,12 +136,16 @@ def test_array_functions_agree(images, usual, true_error):
         assert kept.transform == Transform.from_matrix(matrix)
 
 
-def test_phase_correlation_finds_a_shift():
+def test_phase_correlation_finds_a_shift(caplog):
     pair = make_pair(PairSpec(shape=(600, 700), shift_px=(40, -25), border=0.15))
     post, pre = pair.post.read_all(), pair.pre.read_all()
     found = prealign_phase_correlation(post, pre)
     point = np.array([[350.0, 300.0]])
-    np.testing.assert_allclose(found(point), pair.truth.mapping(point), atol=2.5)
+    np.testing.assert_allclose(found(point), pair.truth.mapping(point), atol=1)
+    np.testing.assert_allclose(prealign_phase_correlation(post, post)(point), point, atol=0.2)
+    assert not caplog.records
+    prealign_phase_correlation(post, np.rot90(post, 2))
+    assert "not to be trusted" in caplog.text
     with pytest.raises(RegistrationError, match="one brightness"):
         prealign_phase_correlation(post, np.zeros_like(post))
 
