@@ -156,7 +156,7 @@ refine_interior_ecc = refine_interior_sift
 
 
 def prealign_phase_correlation(post: Raster | Image, pre: Raster | Image) -> Transform:
-    """Return the pure shift between two images, right to about half a pixel of a 400 px overview.
+    """Return the pure shift between two images, right to a fifth of a pixel of a 400 px overview.
 
     Where the texture of the images does not support it, a warning is logged.
 
