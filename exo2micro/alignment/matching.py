@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -133,7 +132,7 @@ def match_tiles(
        Journal of Computer Vision 56 (2004) 221-255.
     """
     seen = SeenPre(pre, transform, centres, tile_reach(plan.size) + plan.search)
-    patches = _Patches(post, seen, pre.dtype, plan, hidden)
+    patches = _Patches(post, seen, _saturation(post), _saturation(pre), plan, hidden)
 
     def measure(centre: Points) -> tuple[float, ...]:
         return _measure(patches.of(centre, centre), plan)
@@ -162,7 +161,7 @@ def match_strangers(
     whole_pixel = replace(plan, steps=0)
     others = centres[(chosen + count // 2) % count] if count else centres
     seen = SeenPre(pre, transform, others, tile_reach(plan.size) + plan.search)
-    patches = _Patches(post, seen, pre.dtype, plan, hidden)
+    patches = _Patches(post, seen, _saturation(post), _saturation(pre), plan, hidden)
 
     def measure(pair: tuple[Points, Points]) -> tuple[float, ...]:
         return _measure(patches.of(*pair), whole_pixel)
@@ -207,7 +206,8 @@ class _Patches:
 
     post: Raster
     pre: SeenPre
-    pre_dtype: "np.dtype[Any]"
+    saturation_post: float
+    saturation_pre: float
     plan: MatchPlan
     hidden: Hidden | None
 
@@ -218,10 +218,10 @@ class _Patches:
         rows, cols = slice(y - reach, y + reach), slice(x - reach, x + reach)
         window = self.post.read(rows, cols)
         values, inside = self.pre.around(int(there[0]), int(there[1]))
-        post_valid = window < _saturation(self.post.dtype)
+        post_valid = window < self.saturation_post
         if self.hidden is not None:
             post_valid &= ~self.hidden(rows, cols)
-        pre_valid = inside & (values < _saturation(self.pre_dtype))
+        pre_valid = inside & (values < self.saturation_pre)
         if post_valid.mean() < 0.5 or pre_valid.mean() < 0.5:
             return None
         post_texture, post_valid = _band_pass(window, post_valid)
@@ -229,9 +229,10 @@ class _Patches:
         return Patch(post_texture, post_valid, pre_texture, pre_valid)
 
 
-def _saturation(dtype: "np.dtype[Any]") -> float:
-    """Return the value from which a pixel counts as saturated."""
-    return float(np.iinfo(dtype).max) - 0.5 if dtype.kind == "u" else np.inf
+def _saturation(image: Raster) -> float:
+    """Return the value from which a pixel counts as saturated, resampled ones included."""
+    level = image.saturates_at
+    return np.inf if level is None else level - 0.5
 
 
 def _band_pass(window: Image, valid: Mask) -> tuple[FloatImage, Mask]:

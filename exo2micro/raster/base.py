@@ -18,10 +18,14 @@ class Raster(ABC):
         ``(ny, nx)`` in pixels.
     dtype : numpy.dtype
         Type of the pixels that `read` returns, in native byte order.
+    saturation : float or None
+        Level at and above which a pixel is saturated, where more is known of it than the type
+        tells.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    saturation: float | None = None
 
     @abstractmethod
     def read(self, rows: slice, cols: slice) -> Image:
@@ -38,6 +42,13 @@ class Raster(ABC):
             Shape ``(rows.stop - rows.start, cols.stop - cols.start)``. The caller must not
             write to it. Safe to call from several threads at once.
         """
+
+    @property
+    def saturates_at(self) -> float | None:
+        """`saturation`, else the largest value of an unsigned type; None: nothing is known."""
+        if self.saturation is not None:
+            return self.saturation
+        return float(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else None
 
     @property
     def extent(self) -> tuple[slice, slice]:
@@ -130,6 +141,7 @@ class OffsetRaster(Raster):
         self.shape = shape
         self.offset = offset
         self.dtype = source.dtype
+        self.saturation = source.saturation
 
     @property
     def extent(self) -> tuple[slice, slice]:

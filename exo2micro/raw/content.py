@@ -41,9 +41,8 @@ def check_content(raster: Raster, path: str | Path, saturation_level: float | No
     """
     check_size(raster.shape, path)
     if saturation_level is None:
-        saturation_level = (
-            float(np.iinfo(raster.dtype).max) if raster.dtype.kind == "u" else float("inf")
-        )
+        level = raster.saturates_at
+        saturation_level = float("inf") if level is None else level
     sample = _Extent(saturation_level)
     for rows, cols in sample_windows(raster.shape):
         sample.add(raster.read(rows, cols))

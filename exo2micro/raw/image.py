@@ -134,6 +134,8 @@ class ChannelRaster(Raster):
         self.index = index
         self.shape = image.shape
         self.dtype = image.dtype
+        if np.isfinite(image.saturation_level):
+            self.saturation = image.saturation_level
 
     def read(self, rows: slice, cols: slice) -> Image:
         """Return the window; pixels that are not finite are an ImageContentError."""

@@ -29,7 +29,8 @@ class RawPair:
     Attributes
     ----------
     post, pre : ChannelRaster
-        Single-channel rasters, shape ``(ny, nx)``, as stored: nothing scaled or clipped.
+        Single-channel rasters, shape ``(ny, nx)``, as stored: nothing scaled or clipped. Their
+        `saturation` is that of the file or, where pixels pile up there, of the camera.
     post_path, pre_path : Path
         Their files.
     pixel_size_um : tuple of float or None
@@ -109,11 +110,10 @@ def load_image_pair(
     choice = _choose_channel(post, pre, channel)
     rasters = post.channel(choice.post_index), pre.channel(choice.pre_index)
     used = choice.post[choice.post_index], choice.pre[choice.pre_index]
+    _note_camera_limit(rasters, used)
     for raster, figures in zip(rasters, used, strict=True):
         if figures.is_suspicious:
-            is_saturated = figures.saturated_fraction > 0
-            level = figures.maximum if is_saturated else raster.image.saturation_level
-            check_content(raster, _place_of(raster), level)
+            check_content(raster, _place_of(raster), raster.saturation)
     warnings = (*choice.warnings, *_image_warnings(post, pre))
     for text in warnings:
         logger.warning("%s %s: %s", sample, dye, text)
@@ -148,6 +148,21 @@ def _choose_channel(post: RawImage, pre: RawImage, channel: int | str | None) ->
     for image, measured in zip((post, pre), figures, strict=True):
         _check_not_blank(image, measured)
     return choose_channel(figures[0], figures[1], channel, f"{post.path} and {pre.path}")
+
+
+def _note_camera_limit(
+    rasters: tuple[ChannelRaster, ChannelRaster], figures: tuple[ChannelFigures, ChannelFigures]
+) -> None:
+    """Give the images the limit of their camera where pixels pile up there.
+
+    Both come from one camera: where only one of them reaches its limit, the other has the same.
+    """
+    limits = [f.maximum for f in figures if f.saturated_fraction > 0]
+    is_one_camera = rasters[0].saturation == rasters[1].saturation
+    for raster, own in zip(rasters, figures, strict=True):
+        known = [own.maximum] if own.saturated_fraction > 0 else limits if is_one_camera else []
+        if known and own.maximum <= known[0]:
+            raster.saturation = known[0]
 
 
 def _place_of(raster: ChannelRaster) -> str:

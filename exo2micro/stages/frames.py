@@ -29,6 +29,7 @@ def raw_frames(inputs: StageInputs) -> tuple[Raster, Raster]:
         OffsetRaster(inputs.rasters[(1, name)], tuple(inputs.facts[f"{name}_shape"]), (-row, -col))
         for name in ("post", "pre")
     )
+    post.saturation, pre.saturation = (inputs.facts["saturation"][r] for r in ("post", "pre"))
     return post, pre
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from exo2micro.raster.base import OffsetRaster, Raster
 from exo2micro.raster.checkpoint import Product
 from exo2micro.raster.stream import RasterSource
@@ -17,6 +15,7 @@ class PaddingStage(Stage):
     number = 1
     stage_name = "padded"
     title = "read and pad"
+    revision = 2
     reads_raw = True
     names = ("post", "pre")
 
@@ -56,10 +55,5 @@ def canvas_facts(
         "post_shape": list(rasters["post"].shape),
         "pre_shape": list(rasters["pre"].shape),
         "pixel_size_um": None,
-        "saturation": {role: _saturation(raster) for role, raster in rasters.items()},
+        "saturation": {role: raster.saturates_at for role, raster in rasters.items()},
     }
-
-
-def _saturation(raster: Raster) -> float | None:
-    """Return the largest value of an integer type; floats have no known limit."""
-    return float(np.iinfo(raster.dtype).max) if raster.dtype.kind == "u" else None

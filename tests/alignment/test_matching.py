@@ -77,3 +77,14 @@ def test_saturated_pixels_have_no_say():
         MatchPlan(64),
     )
     np.testing.assert_allclose(found.shifts, [[-1.0, 0.0]], atol=0.01)
+
+
+@pytest.mark.parametrize("limit", [255, 240], ids=["of the type", "of the camera"])
+def test_a_tile_that_is_mostly_saturated_is_not_usable(limit):
+    post = ArrayRaster(np.full((300, 300), limit, np.uint8))
+    post.read_all()[100:200, 100:140] = np.random.default_rng(3).integers(50, 200, (100, 40))
+    centres = np.array([[150.0, 150.0]])
+    arguments = (post, post, Transform.identity(), centres, MatchPlan(64, search=0, steps=0))
+    assert match_tiles(*arguments).usable.all() == (limit != 255)
+    post.saturation = limit
+    assert not match_tiles(*arguments).usable.any()

@@ -192,6 +192,10 @@ def test_saturation_of_a_twelve_bit_camera_is_seen(write, make_scene):
     pair = load_image_pair("S", "DAPI", write(image, gray(make_scene, "uint16")))
     assert pair.channel.post[0].saturated_fraction == pytest.approx(400 / image.size)
     assert pair.channel.pre[0].saturated_fraction == 0
+    assert [raster.saturation for raster in pair] == [4095, 4095], "one camera took both"
+    image[image == 4095] = 4094
+    pair = load_image_pair("S", "GFP", write(image, gray(make_scene, "uint16"), dye="GFP"))
+    assert [raster.saturation for raster in pair] == [65535, 65535]
 
 
 def test_all_saturated_twelve_bit_image_is_refused(write, make_scene):
