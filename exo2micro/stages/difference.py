@@ -42,7 +42,7 @@ class DifferenceStage(Stage):
     number = 4
     stage_name = "difference"
     title = "scale and difference"
-    revision = 7
+    revision = 8
     reads = ((1, "post"), (3, "pre"))
     both_formats = True
     withheld_on_fail = True

@@ -28,6 +28,8 @@ FIELD_VARIATION: Final = 0.02
 SCATTERS: Final = 3.0
 """Chi-squared per tile from which tiles differ on their own; clean pairs stay below 1."""
 
+TINY: Final = float(np.finfo(np.float64).tiny)
+
 MIN_THIRD: Final = 50
 """Blocks needed in each third of the brightness to compare them."""
 
@@ -79,7 +81,7 @@ class Ratios:
 
 
 def local_ratios(sample: PairSample, blocks: Blocks, *, flatten: bool) -> Ratios:
-    """Return ``log((post - pedestal) / (pre - pedestal))`` per block, dithered.
+    """Return ``log((post - pedestal) / (pre - pedestal))`` per block, dithered by post's step.
 
     Blocks are chosen by the brightness of their neighbours in pre, so that no block is chosen
     for its own noise. Weights are inverse variances, normalised so that each tile counts by its
@@ -110,7 +112,7 @@ def local_ratios(sample: PairSample, blocks: Blocks, *, flatten: bool) -> Ratios
         )
         raise ScaleError(msg)
     rng = np.random.default_rng(DITHER_SEED)
-    post = post + rng.uniform(-0.5, 0.5, len(post)) / np.sqrt(blocks.pixels)
+    post = post + sample.step * rng.uniform(-0.5, 0.5, len(post)) / np.sqrt(blocks.pixels)
     use &= post > 0
     chosen = blocks.take(use)
     field = sample.relative_ratio(chosen) if flatten else np.ones(len(chosen))
@@ -142,7 +144,7 @@ def interval_of(
         Count the error of the pedestal; False where the estimator fitted its own offset.
     """
     brightness = float(np.median(sample.clean.post)) - sample.pedestal.post
-    from_offset = sample.pedestal.error / max(brightness, 1e-9) if with_offset else 0.0
+    from_offset = sample.pedestal.error / max(brightness, TINY) if with_offset else 0.0
     test = field_test(sample)
     from_field = np.hypot(SYSTEMATIC_FIELD * test.variation, SYSTEMATIC_SKEW * test.skew)
     parts = {

@@ -1,6 +1,6 @@
 """Averages over small blocks: less noise, and little harm from sub-pixel shifts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -45,6 +45,10 @@ class Blocks:
     def __len__(self) -> int:
         """Return the number of blocks."""
         return len(self.post)
+
+    def times(self, unit: float) -> "Blocks":
+        """Return the blocks with all brightness multiplied."""
+        return replace(self, post=self.post * unit, pre=self.pre * unit, level=self.level * unit)
 
     def take(self, chosen: NDArray[np.bool_]) -> "Blocks":
         """Return the chosen blocks."""

@@ -203,6 +203,8 @@ def _pre_level(values: Vector, post_noise: float) -> DarkLevel:
     target = max(mean, 1e-3) / noise
     if target <= _clipped_moments(-3.0)[0]:
         level = 0.0
+    elif target >= _clipped_moments(10.0)[0]:
+        level = mean  # So far above zero, nothing is clipped.
     else:
         root = optimize.brentq(lambda a: _clipped_moments(a)[0] - target, -3.0, 10.0)
         level = max(0.0, float(root) * noise)

@@ -1,6 +1,6 @@
 """Gathering pairs of post and pre brightness for the scale estimators, in one streaming pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from exo2micro.subtraction.psf import SharpnessGap, measure_sharpness
 from exo2micro.subtraction.regression import LineFit
 from exo2micro.subtraction.statistics import Vector
 from exo2micro.subtraction.tiles import TileScales, tile_scales
+from exo2micro.subtraction.units import Counts, find_counts
 
 Validity = WindowMask
 """Where both images have data: a bool raster, a function of a window, or None for everywhere."""
@@ -63,6 +64,8 @@ class PairSample:
         Relative change of the scale that a closer cut of the microbes would make.
     is_corrected : bool
         Whether the difference is made with the field, so that its variation does no harm.
+    step : float
+        Distance between neighbouring values of post: 1 for integers, 0 where it has any value.
     """
 
     clean: Blocks
@@ -80,6 +83,7 @@ class PairSample:
     cut_shift: float = 0.0
     warnings: tuple[str, ...] = ()
     is_corrected: bool = False
+    step: float = 1.0
 
     @property
     def post(self) -> Vector:
@@ -158,15 +162,18 @@ def sample_pairs(
         debris=debris,
     )
     stack = patches or read_patches(post, pre, quality, threads=threads)
+    is_whole = post.dtype.kind in "ui" or saturation_post is not None
+    counts = Counts() if is_whole else find_counts(stack)
+    stack = counts.normalise(stack)
     around = find_surroundings(stack)
     background = find_background(stack, around)
     pedestal, field, tiles = _settle(background, decide_pedestal(background, around))
     saturated = stack.n_saturated / max(1, stack.n_overlap)
     correlation = _correlation(background.clean)
     return PairSample(
-        background.clean,
-        background.every,
-        pedestal,
+        background.clean.times(counts.unit),
+        background.every.times(counts.unit),
+        _in_units(pedestal, counts.unit),
         field,
         background.area,
         tiles,
@@ -178,6 +185,20 @@ def sample_pairs(
         sharpness or measure_sharpness(stack),
         background.cut_shift,
         tuple(_warnings(background, saturated, correlation)),
+        step=counts.step,
+    )
+
+
+def _in_units(pedestal: Pedestal, unit: float) -> Pedestal:
+    """Return a pedestal of counts in the unit of the images."""
+    if unit == 1.0:
+        return pedestal
+    return replace(
+        pedestal,
+        post=pedestal.post * unit,
+        pre=pedestal.pre * unit,
+        error=pedestal.error * unit,
+        messages=tuple(f"{text} (a count is {unit:.4g} here)" for text in pedestal.messages),
     )
 
 

@@ -33,6 +33,10 @@ def test_pedestal_is_recovered_through_clipping_and_rounding(pedestal):
     assert pre.level == pytest.approx(pedestal, abs=0.2)
 
 
+def test_pedestal_of_an_image_without_noise_close_to_zero():
+    assert _pre_level(np.full(2000, 0.1), 1e-3).level == pytest.approx(0.1)
+
+
 def test_moments_of_a_clipped_gaussian():
     values = np.clip(RNG.normal(0.4, 1.0, 400_000), 0, None)
     assert _clipped_moments(0.4) == pytest.approx((values.mean(), values.std()), abs=0.005)

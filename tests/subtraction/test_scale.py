@@ -104,12 +104,37 @@ def test_changing_the_units_of_an_image_changes_the_scale_by_that_factor():
     assert estimate_scales(other, {})[""].scale == pytest.approx(2 * plain.scale, rel=5e-4)
 
 
+@pytest.mark.parametrize("is_smooth", [False, True], ids=["from integers", "continuous"])
+def test_the_unit_of_float_images_does_not_matter(is_smooth):
+    made = pair(pedestal=20.0, pre_pedestal=20.0)
+    post, pre = (image.read_all().astype(np.float32) for image in (made.post, made.pre))
+    if is_smooth:
+        post += np.random.default_rng(5).uniform(-0.5, 0.5, post.shape).astype(np.float32)
+
+    def found(factor):
+        images = (ArrayRaster(image * np.float32(factor)) for image in (post, pre))
+        sample = sample_pairs(*images, made.valid)
+        assert sample.step == pytest.approx(0 if is_smooth else factor, rel=1e-3)
+        return estimate_scales(sample, {})[""]
+
+    plain = found(1.0)
+    assert plain.scale == pytest.approx(made.scale, rel=0.003)
+    for factor in (1e-6, 1 / 65535, 1 / 255, 1e6):
+        scaled = found(factor)
+        assert scaled.scale == pytest.approx(plain.scale, rel=1e-4)
+        assert scaled.half_width == pytest.approx(plain.half_width, rel=0.05)
+        assert scaled.offset == pytest.approx(factor * plain.offset, rel=0.01)
+
+
 def test_identical_images_have_scale_one_and_no_offset():
     made = pair(coverage=0.0)
     same = ArrayRaster(made.post.read_all().astype(np.float32))
     found = estimate_scales(sample_pairs(made.post, same, made.valid, saturation_pre=255), {})[""]
     assert found.scale == pytest.approx(1.0, abs=1e-3)
     assert found.offset == 0.0
+    dim = ArrayRaster(same.read_all() / np.float32(255))
+    found = estimate_scales(sample_pairs(dim, dim, made.valid), {})[""]
+    assert found.scale == pytest.approx(1.0, abs=1e-3)
 
 
 def test_percentile_and_manual():
