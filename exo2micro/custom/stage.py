@@ -135,12 +135,16 @@ class FunctionStage(Stage, ABC):
 def doubted(output: StageOutput, doubts: Sequence[Verdict]) -> StageOutput:
     """Return a result with what extra stages do to the trust in it, its significance labelled."""
     verdict = Verdict.worst([output.verdict, *doubts])
+    products = tuple(
+        replace(p, verdict=Verdict.worst([p.verdict, *doubts]) if p.verdict else None)
+        for p in output.products
+    )
     if any(doubt.level is not Level.PASS for doubt in doubts):
         planes = [plane for product in output.products for plane in product.planes]
         for plane in planes:
             if plane.name == "SNR":
                 plane.header["SNRCAL"] = (False, "extra stages altered the noise")
-    return replace(output, verdict=verdict)
+    return replace(output, products=products, verdict=verdict)
 
 
 class Masked(Raster):

@@ -15,7 +15,7 @@ from exo2micro.raster.fits_planes import open_fits_planes
 from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import Record
 from exo2micro.stages.borrowed import BORROWED
-from exo2micro.stages.difference import estimate_from
+from exo2micro.stages.difference import estimate_from, scales_verdict
 from exo2micro.stages.frames import CanvasValidity, post_window
 from exo2micro.verdict import Verdict
 
@@ -31,8 +31,7 @@ def result_of(
 ) -> dict[str, Any]:
     """Return the result of a run as JSON-like values (paths are `Path`)."""
     records = runner.main_records()
-    last = records[max(records)] if records else None
-    verdict = Verdict.worst([last.verdict if last else Verdict(), *runner.doubts()])
+    verdict = verdict_of_run(runner)
     difference = records.get(_DIFFERENCE_STAGE)
     scales = [
         {k: v for k, v in scale.items() if k not in _HISTOGRAM_KEYS}
@@ -66,6 +65,15 @@ def result_of(
         "messages": [message for r in records.values() for message in r.messages],
         "peak_memory_bytes": max((r.peak_memory_bytes for r in records.values()), default=0),
     }
+
+
+def verdict_of_run(runner: StageRunner) -> Verdict:
+    """Return the trust in what a run has done so far."""
+    records = runner.main_records()
+    last = [records[max(records)].verdict] if records else []
+    difference = records.get(_DIFFERENCE_STAGE)
+    scales = [scales_verdict(difference)] if difference else []
+    return Verdict.worst([*last, *scales, *runner.doubts()])
 
 
 def detections_of(paths: PairPaths, difference: Record | None) -> int | None:

@@ -24,6 +24,7 @@ from exo2micro.raster.paths import EXTENSIONS, PairPaths
 from exo2micro.raster.record import FileStamp, Record, read_record
 from exo2micro.raster.stream import PlaneSource, Sink, drain, feed, stream_bands
 from exo2micro.raster.windows import map_ordered
+from exo2micro.verdict import Verdict
 
 if TYPE_CHECKING:
     from exo2micro.raster.fits_table import TableSpec
@@ -52,6 +53,8 @@ class Product:
         Called with each band in order, e.g. to gather statistics on the way.
     summary : callable, optional
         Called after the last band; its JSON values join the record's metrics.
+    verdict : Verdict, optional
+        Trust in this image, where it is another than that in the stage's result.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Product:
     formats: tuple[str, ...] = ()
     sinks: Sequence[Sink] = ()
     summary: Callable[[], Mapping[str, Any]] | None = None
+    verdict: Verdict | None = None
 
 
 class CheckpointStore:
@@ -136,6 +140,7 @@ class CheckpointStore:
         OutputError
             If a file cannot be written; nothing half-written is left.
         """
+        record = replace(record, verdict=product.verdict or record.verdict)
         targets = {kind: self.paths.image(kind, record.base, record.suffix) for kind in formats}
         self.set_aside_foreign(record.base, record.suffix)
         with _temporaries(targets) as temporaries:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from exo2micro.batch.results import plain
 from exo2micro.errors import CheckpointError
-from exo2micro.execution.results import pair_view
+from exo2micro.execution.results import pair_view, verdict_of_run
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.gallery import Gallery, Picture
 from exo2micro.raster.atomic import explain_os_errors, write_text_atomically
@@ -24,7 +24,6 @@ from exo2micro.report.methods import command_line, methods_text, python_code
 from exo2micro.report.objects import OBJECTS, objects_figure
 from exo2micro.report.page import page_text
 from exo2micro.report.provenance import provenance_of
-from exo2micro.verdict import Verdict
 
 REVISION: Final = 2
 """Raised when the report of the same results looks different."""
@@ -182,7 +181,7 @@ def _words(
     records, paths = runner.main_records(), runner.store.paths
     tables = {name: table_facts(p) for name, p in census.items() if p.suffix == ".ecsv"}
     folders = {"output_dir": str(paths.output_dir), "raw_dir": str(raw_dir)}
-    verdict = Verdict.worst([records[max(records)].verdict, *runner.doubts()])
+    verdict = verdict_of_run(runner)
     return {
         "title": f"{paths.sample} / {paths.dye}",
         "sample": paths.sample,

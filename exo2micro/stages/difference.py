@@ -10,6 +10,7 @@ from exo2micro.alignment.transform import Transform
 from exo2micro.parameter import Value
 from exo2micro.raster.checkpoint import Product
 from exo2micro.raster.header import Card
+from exo2micro.raster.record import Record
 from exo2micro.stages.base import Stage, StageInputs, StageOutput
 from exo2micro.stages.comparable import ComparablePair, make_comparable
 from exo2micro.stages.difference_planes import (
@@ -28,9 +29,17 @@ from exo2micro.subtraction.confidence import registration_error
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
 from exo2micro.subtraction.noise_estimate import GivenNoise, NoiseEstimate, estimate_noise
-from exo2micro.subtraction.scale import ScaleEstimate, active_estimators, estimate_scales
+from exo2micro.subtraction.scale import (
+    ScaleEstimate,
+    active_estimators,
+    estimate_scales,
+    verdict_on_run,
+)
 from exo2micro.subtraction.tally import DifferenceTally
 from exo2micro.verdict import Verdict
+
+DECIDED = "scales_verdict"
+"""Metric: what the scales that decide about the run say."""
 
 Z_95 = 1.959963984540054
 """Half-width of a 95 % interval over the standard error."""
@@ -71,7 +80,9 @@ class DifferenceStage(Stage):
         canonical = next(iter(estimates.values()))
         metrics: dict[str, Any] = {"scales": [describe_estimate(e) for e in estimates.values()]}
         metrics |= pair.metrics()
-        messages, noise = (*canonical.messages, *pair.messages), None
+        decided = verdict_on_run(estimates)
+        metrics[DECIDED] = {"level": decided.level.name, "reasons": list(decided.reasons)}
+        messages, noise = (*_remarks(estimates), *pair.messages), None
         if inputs.params["planes"] == "all":
             found = _estimate_noise(pair, canonical, valid, inputs)
             metrics["noise"] = describe_noise(found)
@@ -83,6 +94,7 @@ class DifferenceStage(Stage):
                 label,
                 e,
                 certified,
+                Verdict.worst([alignment.verdict, e.verdict]),
             )
             for label, e in estimates.items()
         )
@@ -90,9 +102,24 @@ class DifferenceStage(Stage):
             products,
             transform=alignment.transform,
             metrics=metrics,
-            verdict=Verdict.worst([alignment.verdict, *(e.verdict for e in estimates.values())]),
+            verdict=Verdict.worst([alignment.verdict, canonical.verdict]),
             messages=messages,
         )
+
+
+def scales_verdict(difference: Record) -> Verdict:
+    """Return what the scales that decide about a run say: the canonical one and those asked for."""
+    found = difference.metrics.get(DECIDED)
+    return Verdict() if found is None else Verdict.from_words(found["level"], found["reasons"])
+
+
+def _remarks(estimates: Mapping[str, ScaleEstimate]) -> tuple[str, ...]:
+    """Return what the estimators say, each remark once, with the label of whose it is."""
+    found: dict[str, str] = {}
+    for label, estimate in estimates.items():
+        for text in estimate.messages:
+            found.setdefault(text, f"{label}: {text}" if label else text)
+    return tuple(found.values())
 
 
 def describe_estimate(estimate: ScaleEstimate) -> dict[str, Any]:
@@ -173,7 +200,11 @@ def _given(inputs: StageInputs, role: str) -> GivenNoise:
 
 
 def _product(
-    difference: DifferenceRaster, label: str, estimate: ScaleEstimate, certified: Mapping[str, Card]
+    difference: DifferenceRaster,
+    label: str,
+    estimate: ScaleEstimate,
+    certified: Mapping[str, Card],
+    verdict: Verdict,
 ) -> Product:
     tally = DifferenceTally(difference.shape[0] * difference.shape[1])
     cards: dict[str, Card] = {
@@ -194,6 +225,7 @@ def _product(
         planes=plane_specs(with_noise=difference.noise is not None),
         sinks=(lambda band: tally.add(band.planes),),
         summary=lambda: {"statistics": tally.summary()},
+        verdict=verdict,
     )
 
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from exo2micro.errors import ScaleError
 from exo2micro.subtraction.blocks import Blocks
+from exo2micro.subtraction.moffat import histogram_edges
 from exo2micro.subtraction.psf import is_significant
 from exo2micro.subtraction.regression import noise_by_level
 from exo2micro.subtraction.sampling import PairSample
-from exo2micro.subtraction.statistics import Vector, tile_sums, tukey_location
+from exo2micro.subtraction.statistics import Vector, robust_sigma, tile_sums, tukey_location
 from exo2micro.verdict import Verdict
 
 DITHER_SEED: Final = 71
@@ -273,6 +274,31 @@ def trust(
     }
     verdict = Verdict.worst([Verdict.check(doubt) for doubt in doubts])
     return verdict, (*doubts, *sample.pedestal.messages), metrics
+
+
+def explained(sample: PairSample, scale: float, offset: float) -> float:
+    """Return which part of the background's brightness ``scale * pre + offset`` explains, 0..1.
+
+    A ratio that varies smoothly is allowed for.
+    """
+    blocks, zero = sample.clean, sample.pedestal.pre
+    expected = scale * ((blocks.pre - zero) * sample.relative_ratio(blocks) + zero) + offset
+    misfit = float(np.mean(np.square(blocks.post - expected)))
+    return float(np.clip(1.0 - misfit / max(float(np.var(blocks.post)), TINY), 0.0, 1.0))
+
+
+def peak_at(ratios: Ratios, scale: float) -> Mapping[str, Vector]:
+    """Return the drawing data of a scale that fits no profile: the ratios, and where it puts them.
+
+    The model is a Gaussian of the robust width of the ratios about the scale.
+    """
+    from scipy.special import ndtr
+
+    edges = histogram_edges(ratios.log_ratio, ratios.weights)
+    counts = np.histogram(ratios.log_ratio, edges, weights=ratios.weights)[0]
+    counts = counts * (ratios.weights.sum() / np.sum(np.square(ratios.weights)))
+    position = (edges - np.log(scale)) / max(robust_sigma(ratios.log_ratio), TINY)
+    return curve_of(edges, counts, counts.sum() * np.diff(ndtr(position)))
 
 
 def curve_of(edges: Vector, counts: Vector, fitted: Vector) -> Mapping[str, Vector]:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -13,6 +13,9 @@ from exo2micro.parameter import plain_word
 from exo2micro.registry import AutoRegisterMeta
 from exo2micro.subtraction.sampling import PairSample
 from exo2micro.verdict import Verdict
+
+DIFFERS: Final = 0.03
+"""Relative distance from the canonical scale that needs a word: it leaves as much of the rock."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ class ScaleEstimator(metaclass=AutoRegisterMeta):
         Colour of its line in figures (a Matplotlib colour); empty: the next free one.
     order : int
         Place among the active estimators; the canonical one is 0 and comes first.
+    decides : bool
+        Whether a doubt about its scale is one about the run. Others are for comparison: theirs
+        concerns their own difference alone.
     """
 
     __registry_key__ = "name"
@@ -94,6 +100,7 @@ class ScaleEstimator(metaclass=AutoRegisterMeta):
     parameters: ClassVar[tuple[str, ...]] = ()
     colour: ClassVar[str] = ""
     order: ClassVar[int] = 100
+    decides: ClassVar[bool] = False
 
     @classmethod
     def is_active(cls, params: Mapping[str, Any]) -> bool:
@@ -198,11 +205,41 @@ def estimate_scales(sample: PairSample, params: Mapping[str, Any]) -> dict[str, 
     Returns
     -------
     dict
-        Label -> estimate; the canonical estimate comes first and has the label ``""``.
+        Label -> estimate; the canonical estimate comes first and has the label ``""``. Others that
+        contradict it say so.
     """
-    return {
-        cls.label(params): cls().estimate(
-            sample, **{name: params[name] for name in cls.parameters if name in params}
-        )
-        for cls in active_estimators(params)
-    }
+    found: dict[str, ScaleEstimate] = {}
+    for cls in active_estimators(params):
+        own = {name: params[name] for name in cls.parameters if name in params}
+        estimate = cls().estimate(sample, **own)
+        canonical = next(iter(found.values()), estimate)
+        found[cls.label(params)] = _compared(estimate, canonical)
+    return found
+
+
+def verdict_on_run(estimates: Mapping[str, ScaleEstimate]) -> Verdict:
+    """Return what the scales that decide about a run say: the canonical one and those asked for."""
+    return Verdict.worst(
+        [
+            estimate.verdict
+            for estimate in estimates.values()
+            if (cls := SCALE_ESTIMATORS.get(estimate.name)) is not None and cls.decides
+        ]
+    )
+
+
+def _compared(estimate: ScaleEstimate, canonical: ScaleEstimate) -> ScaleEstimate:
+    """Return an estimate with a doubt where its scale is not that of the background."""
+    times = estimate.scale / canonical.scale
+    if abs(times - 1.0) <= max(DIFFERS, estimate.half_width + canonical.half_width):
+        return estimate
+    half = canonical.half_width * canonical.scale
+    doubt = (
+        f"the scale {estimate.scale:.5g} ({estimate.label}) is {times:.3g} times the background's "
+        f"ratio {canonical.scale:.5g} +- {half:.2g}"
+    )
+    return replace(
+        estimate,
+        verdict=Verdict.worst([Verdict.check(doubt), estimate.verdict]),
+        messages=(doubt, *estimate.messages),
+    )

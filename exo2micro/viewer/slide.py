@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exo2micro.census.pairs import difference_path, finished_runner
 from exo2micro.errors import FailedVerdictError, ParameterError
+from exo2micro.execution.results import verdict_of_run
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.colour_tables import DIVERGING, SEQUENTIAL, colour_table
 from exo2micro.raster.fits_planes import open_fits_planes
@@ -85,7 +86,7 @@ class Slide:
         return cls(
             sample=run.sample,
             dye=run.dye,
-            verdict=Verdict.worst([records[4].verdict, *runner.doubts()]),
+            verdict=verdict_of_run(runner),
             layers={layer.name: layer for layer in layers},
             shape=tuple(records[1].facts["canvas_shape"]),
             window=post_window(records[1].facts),

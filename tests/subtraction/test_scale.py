@@ -144,12 +144,46 @@ def test_percentile_and_manual():
     assert list(found) == ["", "percentile_p50", "manual"]
     assert found["manual"].scale == 1.25
     assert found["manual"].interval == (1.25, 1.25)
+    assert found["manual"].verdict.reason == found["manual"].messages[0]
+    assert "(manual) is 0.834 times the background's ratio 1.4992" in found["manual"].messages[0]
+    assert found["percentile_p50"].verdict.level is Level.PASS
+    near = pair().scale * 1.005
+    assert estimate_scales(sample, {"manual_scale": near})["manual"].verdict.level is Level.PASS
     scales = [
         estimate_scales(sample, {"scale_percentile": p})[f"percentile_p{p}"].scale
         for p in (0, 10, 50, 90, 100)
     ]
     assert scales == sorted(scales)
     assert scales[1] < pair().scale < scales[3]
+
+
+def test_every_estimate_says_how_well_it_fits_and_can_be_drawn():
+    params = {"scale_percentile": 50, "manual_scale": 15.0, "extra_estimators": "all"}
+    found = estimate_scales(sample_of(pair()), params)
+    assert len(found) == 5
+    for label, estimate in found.items():
+        assert estimate.curve["counts"].sum() > 0, label
+        assert {len(values) for values in estimate.curve.values()} == {50}
+        is_wrong = label == "manual"
+        assert (estimate.goodness < 0.1) == is_wrong
+        assert (estimate.curve["fitted"].sum() < 1) == is_wrong
+
+
+def test_robust_regression_follows_a_field_without_its_pedestal():
+    made = pair(bits=16, ratio_gradient=0.2, pre_pedestal=400.0, coverage=0.0)
+    sample = sample_of(made)
+    assert not sample.field.is_flat
+    assert sample.pedestal.pre > 300
+    params = {"extra_estimators": "robustregression"}
+    found = estimate_scales(replace(sample, is_corrected=True), params)["robust_regression"]
+    clean, zero = sample.clean, sample.pedestal.pre
+    corrected = (clean.pre - zero) * sample.relative_ratio(clean) + zero
+    rest = clean.post - found.scale * corrected - found.offset
+    ratio = sample.relative_ratio(clean)
+    light = np.median(clean.post)
+    low, high = (rest[part].mean() for part in (ratio < 0.93, ratio > 1.07))
+    assert abs(low) < 0.002 * light
+    assert abs(high) < 0.002 * light
 
 
 @pytest.mark.parametrize(

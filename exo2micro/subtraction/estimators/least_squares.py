@@ -5,7 +5,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from exo2micro.errors import ScaleError
-from exo2micro.subtraction.assess import interval_of, trust
+from exo2micro.subtraction.assess import (
+    TINY,
+    explained,
+    interval_of,
+    local_ratios,
+    peak_at,
+    trust,
+)
 from exo2micro.subtraction.sampling import PairSample
 from exo2micro.subtraction.scale import ScaleEstimate, ScaleEstimator
 from exo2micro.subtraction.statistics import bootstrap_counts, tile_sums
@@ -28,7 +35,7 @@ class LeastSquaresEstimator(ScaleEstimator):
         used = np.unique(blocks.tile)
         top = tile_sums(post * pre * blocks.pixels, blocks.tile, n)[used]
         bottom = tile_sums(pre * pre * blocks.pixels, blocks.tile, n)[used]
-        scale = float(top.sum() / max(float(bottom.sum()), 1e-12))
+        scale = float(top.sum() / max(float(bottom.sum()), TINY))
         if not scale > 0:
             msg = f"least squares gives a scale of {scale:.4g}; post and pre have no common signal"
             raise ScaleError(msg)
@@ -38,17 +45,18 @@ class LeastSquaresEstimator(ScaleEstimator):
         half = (interval[1] - interval[0]) / (2.0 * scale)
         remark = "least squares follows microbes upward; use it for comparison only"
         verdict, messages, metrics = trust(sample, half, (remark,))
-        residual = post - scale * pre
-        explained = 1.0 - float(np.var(residual) / max(float(np.var(post)), 1e-12))
+        offset = sample.pedestal.offset(scale)
+        ratios = local_ratios(sample, sample.every, flatten=sample.is_corrected)
         return ScaleEstimate(
             name=self.name,
             label=self.name,
             scale=scale,
-            offset=sample.pedestal.offset(scale),
+            offset=offset,
             interval=interval,
-            goodness=float(np.clip(explained, 0.0, 1.0)),
+            goodness=explained(sample, scale, offset),
             n_tiles=len(used),
             verdict=verdict,
             messages=messages,
+            curve=peak_at(ratios, scale),
             metrics={**metrics, **parts},
         )

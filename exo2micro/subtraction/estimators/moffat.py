@@ -32,6 +32,7 @@ class MoffatEstimator(ScaleEstimator):
     name = "moffat"
     colour: ClassVar[str] = "#D55E00"
     order: ClassVar[int] = 0
+    decides: ClassVar[bool] = True
 
     @classmethod
     def is_active(cls, params: Mapping[str, Any]) -> bool:  # noqa: ARG003

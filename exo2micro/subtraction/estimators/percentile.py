@@ -6,7 +6,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from exo2micro.errors import ScaleError
-from exo2micro.subtraction.assess import curve_of, interval_of, local_ratios, trust
+from exo2micro.subtraction.assess import (
+    curve_of,
+    explained,
+    interval_of,
+    local_ratios,
+    trust,
+)
 from exo2micro.subtraction.moffat import histogram_edges
 from exo2micro.subtraction.sampling import PairSample
 from exo2micro.subtraction.scale import ScaleEstimate, ScaleEstimator
@@ -23,6 +29,7 @@ class PercentileEstimator(ScaleEstimator):
     parameters: ClassVar[tuple[str, ...]] = ("scale_percentile",)
     colour: ClassVar[str] = "#0072B2"
     order: ClassVar[int] = 10
+    decides: ClassVar[bool] = True
 
     @classmethod
     def is_active(cls, params: Mapping[str, Any]) -> bool:
@@ -49,6 +56,7 @@ class PercentileEstimator(ScaleEstimator):
         error = _bootstrap_error(ratios.log_ratio, ratios.tile, ratios.n_tiles, float(value) / 100)
         interval, parts = interval_of(sample, scale, error)
         half = (interval[1] - interval[0]) / (2.0 * scale)
+        offset = sample.pedestal.offset(scale)
         verdict, messages, metrics = trust(sample, half, ())
         edges = histogram_edges(ratios.log_ratio, area)
         counts = np.histogram(ratios.log_ratio, edges)[0]
@@ -56,9 +64,9 @@ class PercentileEstimator(ScaleEstimator):
             name=self.name,
             label=self.label(params),
             scale=scale,
-            offset=sample.pedestal.offset(scale),
+            offset=offset,
             interval=interval,
-            goodness=1.0,
+            goodness=explained(sample, scale, offset),
             n_tiles=ratios.n_tiles,
             verdict=verdict,
             messages=messages,

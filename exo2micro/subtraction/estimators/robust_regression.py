@@ -1,10 +1,17 @@
 """A robust line with intercept: post = scale * pre + offset, with errors in both."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from exo2micro.subtraction.assess import interval_of, trust
+from exo2micro.subtraction.assess import (
+    explained,
+    interval_of,
+    local_ratios,
+    peak_at,
+    trust,
+)
 from exo2micro.subtraction.regression import LineFit, fit_line, robust_weights
 from exo2micro.subtraction.sampling import PairSample
 from exo2micro.subtraction.scale import ScaleEstimate, ScaleEstimator
@@ -24,13 +31,13 @@ class RobustRegressionEstimator(ScaleEstimator):
 
     def estimate(self, sample: PairSample, **params: Any) -> ScaleEstimate:  # noqa: ANN401, ARG002
         """Fit the line to the background blocks."""
-        blocks = sample.clean
+        blocks, zero = sample.clean, sample.pedestal.pre
         field = sample.relative_ratio(blocks)
-        line = fit_line(blocks, LineFit(sample.first_scale, 0.0), field, None)
-        residual = blocks.post - line.scale * field * blocks.pre - line.intercept
+        line = fit_line(blocks, LineFit(sample.first_scale, 0.0, zero), field, None)
+        x = field * (blocks.pre - zero)
+        residual = blocks.post - line.scale * x - line.intercept
         weights = robust_weights(residual, blocks)
-        z = weights * field * blocks.level
-        x = field * blocks.pre
+        z = weights * field * (blocks.level - zero)
         n = int(blocks.tile.max()) + 1
         used = np.unique(blocks.tile)
         terms = (weights, z, weights * x, z * x, weights * blocks.post, z * blocks.post)
@@ -43,16 +50,17 @@ class RobustRegressionEstimator(ScaleEstimator):
         interval, parts = interval_of(sample, scale, error, with_offset=False)
         half = (interval[1] - interval[0]) / (2.0 * scale)
         verdict, messages, metrics = trust(sample, half, ())
-        explained = 1.0 - float(np.var(residual) / max(float(np.var(blocks.post)), 1e-12))
+        own = replace(sample, pedestal=replace(sample.pedestal, post=line.intercept))
         return ScaleEstimate(
             name=self.name,
             label=self.name,
             scale=scale,
-            offset=line.intercept,
+            offset=line.offset,
             interval=interval,
-            goodness=float(np.clip(explained, 0.0, 1.0)),
+            goodness=explained(sample, scale, line.offset),
             n_tiles=len(used),
             verdict=verdict,
             messages=messages,
+            curve=peak_at(local_ratios(own, sample.clean, flatten=True), scale),
             metrics={**metrics, **parts},
         )
