@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.errors import ScaleError
 from exo2micro.subtraction.blocks import BLOCK_PX, Blocks, block_averages
+from exo2micro.subtraction.clipping import Clipping, find_clipping
 from exo2micro.subtraction.dark import Surroundings
 from exo2micro.subtraction.field import Frame, RatioField, fit_field
 from exo2micro.subtraction.patches import HALO_PX, PATCH_PX, PatchStack
@@ -122,6 +123,8 @@ class Background:
         Fraction of the sample's pixels that are background.
     cut_shift : float
         Relative change of the scale that a closer cut of the microbes would make.
+    clipping : Clipping
+        Which blocks were left out as too dim.
     """
 
     clean: Blocks
@@ -131,6 +134,7 @@ class Background:
     area: Area
     clean_fraction: float
     cut_shift: float
+    clipping: Clipping
 
 
 def find_background(stack: PatchStack, around: Surroundings) -> Background:
@@ -154,6 +158,8 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         )
         raise ScaleError(msg)
     area = area_points(stack, around)
+    clipping = find_clipping(stack, sample, every)
+    every = clipping.without(every)
 
     line = _first_line(every, around)
     field = RatioField.flat(Frame.around(stack.origin, PATCH_PX))
@@ -163,7 +169,7 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         residual = _residual(stack, around, line, field, is_first=iteration == 0)
         noise = _noise_image(residual, sample, levels)
         clean = _clean_pixels(stack, sample, residual, noise, CUT_SIGMA)
-        blocks = block_averages(stack, sample, clean, MIN_CLEAN)
+        blocks = clipping.without(block_averages(stack, sample, clean, MIN_CLEAN))
         if len(blocks) < MIN_BLOCKS:
             break
         clean_blocks = blocks
@@ -171,7 +177,7 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         fraction = float((clean & core).sum() / max(1, core.sum()))
         if iteration == ITERATIONS - 1:
             closer = _clean_pixels(stack, sample, residual, noise, CLOSER_SIGMA)
-            fewer = block_averages(stack, sample, closer, MIN_CLEAN)
+            fewer = clipping.without(block_averages(stack, sample, closer, MIN_CLEAN))
             shift = _middle(fewer, line, field) - _middle(blocks, line, field)
         if iteration == 0 and dark_prior(around, line.scale) is not None:
             # Where the pedestal is known, the surface needs no line; a slope tilts a line.
@@ -179,7 +185,7 @@ def find_background(stack: PatchStack, around: Surroundings) -> Background:
         line, field = _follow(blocks, line, field, area, around)
     if clean_blocks is every:
         line, field = _follow(every, line, field, area, around)
-    return Background(clean_blocks, every, line, field, area, fraction, shift)
+    return Background(clean_blocks, every, line, field, area, fraction, shift, clipping)
 
 
 def smooth_ratio(blocks: Blocks, line: LineFit, start: RatioField, area: Area) -> RatioField:

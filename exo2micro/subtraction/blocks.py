@@ -1,7 +1,7 @@
 """Averages over small blocks: less noise, and little harm from sub-pixel shifts."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -50,8 +50,8 @@ class Blocks:
         """Return the blocks with all brightness multiplied."""
         return replace(self, post=self.post * unit, pre=self.pre * unit, level=self.level * unit)
 
-    def take(self, chosen: NDArray[np.bool_]) -> "Blocks":
-        """Return the chosen blocks."""
+    def take(self, chosen: NDArray[Any]) -> "Blocks":
+        """Return the chosen blocks, by mask or by index."""
         return Blocks(
             self.post[chosen],
             self.pre[chosen],

@@ -238,6 +238,11 @@ def _warnings(background: Background, saturated: float, correlation: float) -> l
             f"only {background.clean_fraction:.0%} of the sample is background; microbes or "
             "misregistration cover the rest"
         )
+    if background.clipping.is_too_much:
+        found.append(
+            f"in {background.clipping.fraction:.0%} of the sample, which is very dim, noise is cut "
+            "off at zero counts and makes ratios wrong; expose longer or raise the camera's offset"
+        )
     if saturated > MUCH_SATURATION:
         found.append(f"{saturated:.0%} of the overlap is saturated")
     n_tiles = len(np.unique(background.clean.tile))

@@ -277,6 +277,16 @@ def test_images_that_go_below_zero_have_a_negative_pedestal(below):
     assert estimate_scales(shifted, {})[""].scale == pytest.approx(clean, rel=0.005)
 
 
+@pytest.mark.parametrize("brightness", [2.0, 3.0, 4.0])
+def test_dim_rock_that_is_cut_off_at_zero_counts_does_not_bend_the_line(brightness):
+    made = pair(brightness=brightness, ratio=1.8, coverage=0.05, seed=23)
+    found = estimate_scales(sample_of(made), {})[""]
+    assert found.scale == pytest.approx(made.scale, rel=0.005)
+    assert found.interval[0] < made.scale < found.interval[1]
+    assert found.offset == 0.0
+    assert ("noise is cut off at zero counts" in found.verdict.reason) == (brightness < 4)
+
+
 def test_nan_and_outliers_in_pre_do_not_matter():
     made = pair()
     clean = estimate_scales(sample_of(made), {})[""].scale
