@@ -27,6 +27,10 @@ DEBRIS_BOX_PX: Final = 21
 DEBRIS_PIXELS: Final = 100
 """A disc of 11 px; the largest microbes of the synthetic pairs saturate over 60 px each."""
 
+EXPECTED_LIGHT: Final = 0.7
+"""Fraction of a saturated pixel's light that the other image shows if rock made it: noise,
+interpolation at steep edges and a ratio that varies leave that much."""
+
 DEBRIS_HALO_PX: Final = 12
 """Reaches to where stray light of debris, four times the full scale at its centre, ends."""
 
@@ -212,6 +216,26 @@ class DifferenceRaster(Raster):
         background = scaled + np.float32(self.offset)
         return noise.error(background, self.scale, self.offset, factor, has_data)
 
+    def _is_unexpected(self, loaded: "_Loaded", window: Window) -> Mask:
+        """Return where the images differ by more than saturation alone lets them.
+
+        Of an image that is saturated, only a lower limit is known: bright rock saturates where the
+        other image lets expect it.
+        """
+        post, pre = (image[loaded.place(window)] for image in (loaded.post, loaded.pre))
+        light = pre.astype(np.float32, copy=False)
+        if self.correction is not None:
+            light = self.correction.apply(light, *window)
+        expected = light * np.float32(self.scale) + np.float32(self.offset)
+        limits = (np.inf if level is None else level for level in self._levels)
+        post_full, pre_full = (
+            image >= limit for image, limit in zip((post, pre), limits, strict=True)
+        )
+        least = np.float32(EXPECTED_LIGHT)
+        too_bright = ~pre_full & (expected < least * post)
+        too_dim = ~post_full & (post < least * expected)
+        return np.asarray(too_bright | too_dim, np.bool_)
+
     def _flags(self, loaded: "_Loaded", window: Window, has_data: Mask | None) -> QualityImage:
         """Return the DQ flags of a window inside the post image."""
         core = loaded.place(window)
@@ -223,7 +247,7 @@ class DifferenceRaster(Raster):
         if saturated is not None:
             margin = self.quality.saturation_margin_px
             _set(flags, dilate(saturated, margin)[inner], DQ.SATURATED)
-            debris = debris_mask(saturated)
+            debris = debris_mask(saturated & self._is_unexpected(loaded, wide))
             if debris is not None:
                 _set(flags, debris[inner], DQ.DEBRIS)
         for mask, bit in (
@@ -312,8 +336,8 @@ def dilate(mask: Mask, radius: int) -> Mask:
 def debris_mask(saturated: Mask) -> Mask | None:
     """Return what saturates over a larger area than a microbe has, with its halo; None: nothing.
 
-    A saturated pixel counts as debris where at least `DEBRIS_PIXELS` in the box of side
-    `DEBRIS_BOX_PX` about it are saturated.
+    `saturated` are the pixels that only one image shows so bright. One counts as debris where at
+    least `DEBRIS_PIXELS` in the box of side `DEBRIS_BOX_PX` about it are.
     """
     if np.count_nonzero(saturated) < DEBRIS_PIXELS:
         return None

@@ -15,7 +15,7 @@ class DQ(IntFlag):
     SATURATED = 4
     """Post or pre is at its saturation level here or next to it: the value is a bound."""
     DEBRIS = 8
-    """Masked as debris: bright in a way that neither mineral nor microbe is."""
+    """Masked as debris: saturated in one image alone, over a larger area than a microbe has."""
     LOW_CONFIDENCE = 16
     """The registration is not certified here: structures may be ghosts of misalignment."""
 

@@ -5,15 +5,17 @@ import pytest
 
 from exo2micro.raster.base import ArrayRaster
 from exo2micro.subtraction.confidence import CELL_PX, LowConfidence, registration_error
-from exo2micro.subtraction.difference import DEBRIS_HALO_PX, DifferenceRaster
+from exo2micro.subtraction.difference import DEBRIS_HALO_PX, DifferenceRaster, QualitySources
 from exo2micro.subtraction.quality import DQ
 
 SHAPE = (1600, 2000)
 
 
-def flags_of(post):
-    pre = ArrayRaster(np.full(post.shape, 10, np.float32))
-    return DifferenceRaster(ArrayRaster(post), pre, scale=1.0).quality_raster()
+def flags_of(post, pre=None, scale=1.0):
+    pre = np.full(post.shape, 10, np.float32) if pre is None else pre
+    quality = QualitySources(saturation_pre=255.0)
+    images = ArrayRaster(post), ArrayRaster(pre)
+    return DifferenceRaster(*images, scale=scale, quality=quality).quality_raster()
 
 
 def disc(shape, centre, radius):
@@ -33,6 +35,29 @@ def test_a_large_saturated_object_is_debris_with_its_halo_and_a_microbe_is_not()
     assert not debris[110:, 110:].any()
     for window in ((slice(40, 83), slice(55, 200)), (slice(0, 50), slice(60, 61))):
         np.testing.assert_array_equal(raster.read(*window), raster.read_all()[window])
+
+
+@pytest.mark.parametrize(
+    ("post_light", "pre_light", "scale", "is_debris"),
+    [
+        (255, 60, 4.0, False),
+        (255, 255, 1.8, False),
+        (255, 40, 4.0, True),
+        (100, 255, 0.4, False),
+        (20, 255, 0.4, True),
+    ],
+    ids=["rock in post", "rock in both", "debris on post", "rock in pre", "debris on pre"],
+)
+def test_rock_that_the_other_image_shows_is_saturated_but_no_debris(
+    post_light, pre_light, scale, is_debris
+):
+    spot = disc((120, 120), (60, 60), 10)
+    post = np.where(spot, post_light, 20).astype(np.uint8)
+    pre = np.where(spot, pre_light, 20 / scale).astype(np.float32)
+    flags = flags_of(post, pre, scale).read_all()[spot]
+    assert (flags & DQ.SATURATED).all()
+    assert ((flags & DQ.DEBRIS) > 0).all() == is_debris
+    assert ((flags & DQ.DEBRIS) > 0).any() == is_debris
 
 
 def test_a_saturated_fibre_is_debris():
