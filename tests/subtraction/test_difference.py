@@ -53,6 +53,27 @@ def test_any_window_equals_the_same_part_of_the_whole(start, size):
     np.testing.assert_array_equal(raster.quality_raster().read(rows, cols), whole[1][rows, cols])
 
 
+@given(
+    st.integers(-2, 2).map(lambda power: 2.0**power),
+    st.floats(0.25, 8.0, width=32),
+    st.floats(-100, 100, width=32),
+    st.integers(0, 2**32 - 1),
+)
+def test_light_added_to_post_appears_in_the_difference_as_it_is(factor, scale, offset, seed):
+    post, pre = POST.astype(np.float32), np.rint(PRE)
+    light = np.random.default_rng(seed).integers(0, 500, post.shape).astype(np.float32)
+    plain, brighter, scaled = (
+        make(one, other, scale=scale, offset=number).read_all()
+        for one, other, number in (
+            (post, pre, offset),
+            (post + light, pre, offset),
+            (factor * post, factor * pre, factor * offset),
+        )
+    )
+    np.testing.assert_allclose(brighter - plain, light * VALID, atol=1e-3)
+    np.testing.assert_array_equal(scaled, np.float32(factor) * plain)
+
+
 def test_saturation_is_flagged_with_its_neighbours_but_keeps_its_value():
     post = POST.copy()
     post[40, 50] = 255
