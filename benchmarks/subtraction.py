@@ -46,11 +46,23 @@ BASE = PairSpec(shape=(440, 440), coverage=0.15, ratio=1.5)
 
 @dataclass(frozen=True)
 class Case:
-    """A named kind of pair, and how far off its registration is, px."""
+    """A named kind of pair.
+
+    Attributes
+    ----------
+    misregistration_px : float
+        How far off its registration is, px.
+    unit : float
+        Value of a count; images of another unit than 1 are floats without a known limit.
+    full_scale : float
+        Limit of the camera in counts, where it is below that of the file.
+    """
 
     name: str
     spec: PairSpec
     misregistration_px: float = 0.1
+    unit: float = 1.0
+    full_scale: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,18 @@ CASES = (
     Case("ratio varies by 20 %, 16 bit", replace(BASE, ratio_gradient=0.2, bits=16)),
     Case("ratio varies by 10 %, 16 bit", replace(BASE, ratio_gradient=0.1, bits=16)),
     Case("bleached by 10 %", replace(BASE, bleaching=0.1)),
+    Case("floats 0 to 1", BASE, unit=1 / 255),
+    Case("floats 0 to 1, pedestal 10", replace(BASE, pedestal=10.0), unit=1 / 255),
+    Case("floats 0 to 1, 16 bit", replace(BASE, bits=16), unit=1 / 65535),
+    Case("rock of 2 counts", replace(BASE, brightness=2.0, coverage=0.05)),
+    Case("rock of 3 counts", replace(BASE, brightness=3.0, coverage=0.05)),
+    Case("rock of 4 counts, ratio 4", replace(BASE, brightness=4.0, coverage=0.05, ratio=4.0)),
+    Case("rock saturated in post", replace(BASE, brightness=60.0, coverage=0.05, ratio=4.0)),
+    Case(
+        "rock saturated in post, 12 bit",
+        replace(BASE, bits=16, brightness=900.0, ratio=4.0, gain=1.5, read_noise=12.0),
+        full_scale=4095.0,
+    ),
 )
 
 
@@ -116,16 +140,19 @@ def aligned(case: Case, seed: int) -> tuple[ArrayRaster, ArrayRaster, ArrayRaste
         shift_px=(float(rng.uniform(-10, 10)), float(rng.uniform(-10, 10))),
     )
     pair = make_pair(spec)
-    post, pre = pair.post.read_all(), pair.pre.read_all()
+    limit = int(min(case.full_scale, spec.full_scale))
+    post, pre = (np.clip(image.read_all(), 0, limit) for image in (pair.post, pair.pre))
     yy, xx = np.mgrid[: post.shape[0], : post.shape[1]]
     points = pair.truth.mapping(np.stack([xx.ravel(), yy.ravel()], axis=1).astype(np.float64))
     direction = rng.uniform(0, 2 * np.pi)
     points += case.misregistration_px * np.array([np.cos(direction), np.sin(direction)])
     where = points[:, ::-1].T.reshape(2, *post.shape)
     warped = ndimage.map_coordinates(pre.astype(np.float32), where, order=3, output=np.float32)
-    limit = np.array(pre.shape)[:, None, None] - 1
-    inside = np.all((where >= 1) & (where <= limit - 1), axis=0)
+    last = np.array(pre.shape)[:, None, None] - 1
+    inside = np.all((where >= 1) & (where <= last - 1), axis=0)
     warped[~inside] = 0
+    if case.unit != 1.0:
+        post, warped = (image * np.float32(case.unit) for image in (post, warped))
     return ArrayRaster(post), ArrayRaster(warped), ArrayRaster(inside), pair.truth
 
 
@@ -133,7 +160,8 @@ def measure(case: Case, seed: int) -> Outcome:
     """Return what is found on one pair, as stage 4 does it."""
     cv2.setNumThreads(1)
     post, pre, valid, truth = aligned(case, seed)
-    quality = QualitySources(valid=valid, saturation_pre=float(case.spec.full_scale))
+    limit = None if case.unit != 1.0 else float(min(case.full_scale, case.spec.full_scale))
+    quality = QualitySources(valid=valid, saturation_post=limit, saturation_pre=limit)
     params = {"psf_match": "auto", "scale_field": "off"}
     pair = make_comparable(post, pre, quality, params, threads=1)
     estimates = estimate_scales(pair.sample, PARAMS)
