@@ -35,6 +35,9 @@ AREA_FRACTION: Final = 0.06
 AREA_REACH_PX: Final = 3
 """As far as the smoothing carries that much of the sample's light into the dark."""
 
+FAR: Final = 10.0
+"""Standard deviations above zero from which on nothing is clipped."""
+
 SAMPLE_FRACTION: Final = 0.25
 """A pixel is sample above this fraction of the way from dark to the middle of the sample."""
 
@@ -203,10 +206,10 @@ def _pre_level(values: Vector, post_noise: float) -> DarkLevel:
     target = max(mean, 1e-3) / noise
     if target <= _clipped_moments(-3.0)[0]:
         level = 0.0
-    elif target >= _clipped_moments(10.0)[0]:
-        level = mean  # So far above zero, nothing is clipped.
+    elif target >= _clipped_moments(FAR)[0]:
+        level = mean
     else:
-        root = optimize.brentq(lambda a: _clipped_moments(a)[0] - target, -3.0, 10.0)
+        root = optimize.brentq(lambda a: _clipped_moments(a)[0] - target, -3.0, FAR)
         level = max(0.0, float(root) * noise)
     return DarkLevel(level, 0.05 + 0.3 * (mean - min(level, mean)), True)
 
@@ -234,6 +237,8 @@ def _clipped_position(mean_over_spread: float) -> float:
 
     if excess(-3.0) >= 0:
         return -3.0
+    if excess(FAR) <= 0:
+        return mean_over_spread
     from scipy import optimize
 
-    return float(optimize.brentq(excess, -3.0, 10.0))
+    return float(optimize.brentq(excess, -3.0, FAR))

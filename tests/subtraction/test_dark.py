@@ -35,6 +35,7 @@ def test_pedestal_is_recovered_through_clipping_and_rounding(pedestal):
 
 def test_pedestal_of_an_image_without_noise_close_to_zero():
     assert _pre_level(np.full(2000, 0.1), 1e-3).level == pytest.approx(0.1)
+    assert _post_level(RNG.normal(0.25, 0.01, 2000))[0].level == pytest.approx(0.25, abs=0.001)
 
 
 def test_moments_of_a_clipped_gaussian():
