@@ -59,6 +59,14 @@ CASES = [
     *(Case(f"16 bit, ratio {r:g}", replace(BASE, ratio=r, bits=16)) for r in (0.5, 1.0, 1.8, 4.0)),
     Case("15 % microbes", replace(BASE, ratio=1.8, coverage=0.15)),
     Case("16 bit, pedestals", replace(BASE, ratio=1.8, bits=16, pedestal=140, pre_pedestal=100)),
+    Case("8 bit, equal pedestals", replace(BASE, ratio=1, pedestal=20, pre_pedestal=20)),
+    Case(
+        "16 bit, equal pedestals", replace(BASE, ratio=1, bits=16, pedestal=400, pre_pedestal=400)
+    ),
+    Case(
+        "16 bit, pedestals that cancel",
+        replace(BASE, ratio=1.8, bits=16, pedestal=720, pre_pedestal=400),
+    ),
     Case("dim (a third)", replace(BASE, ratio=1.8, dim=0.3)),
     Case("low texture", replace(BASE, ratio=1.8, texture="low")),
     Case("no rotation", replace(BASE, ratio=1.8, rotation_deg=0, magnification=1)),

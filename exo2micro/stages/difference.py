@@ -28,7 +28,8 @@ from exo2micro.stages.frames import (
 from exo2micro.subtraction.confidence import registration_error
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
-from exo2micro.subtraction.noise_estimate import GivenNoise, NoiseEstimate, estimate_noise
+from exo2micro.subtraction.noise_estimate import NoiseEstimate, estimate_noise
+from exo2micro.subtraction.photon_transfer import GivenNoise
 from exo2micro.subtraction.scale import (
     ScaleEstimate,
     active_estimators,

@@ -83,9 +83,9 @@ def noise_cards(noise: DifferenceNoise) -> dict[str, Card]:
     """Return the noise model as cards of the primary header."""
     return {
         "GAINPOST": (noise.post.gain, "post: shot-noise variance per count"),
-        "RDNPOST": (noise.post.read_noise, "post: read noise in counts"),
+        "RDNPOST": (noise.post.dark_noise, "post: read noise and stray light in the dark"),
         "GAINPRE": (noise.pre.gain, "pre: shot-noise variance per count"),
-        "RDNPRE": (noise.pre.read_noise, "pre: read noise in counts"),
+        "RDNPRE": (noise.pre.dark_noise, "pre: read noise and stray light in the dark"),
         "REGERR": (noise.registration_px, "registration error per axis in px"),
         "SNRFACT": (noise.factor, "factor that fits ERR to clean background"),
     }
@@ -98,8 +98,9 @@ def describe_noise(estimate: NoiseEstimate) -> dict[str, Any]:
         role: {
             "gain": camera.gain,
             "gain_error": camera.gain_error,
-            "read_noise": camera.read_noise,
-            "read_noise_error": camera.read_noise_error,
+            "dark_noise": camera.dark_noise,
+            "dark_noise_error": camera.dark_noise_error,
+            "dark_level": camera.pedestal,
             "variance_at_zero": camera.floor,
         }
         for role, camera in (("post", noise.post), ("pre", noise.pre))

@@ -33,11 +33,14 @@ class CameraNoise:
     ----------
     gain, gain_error : float
         Shot-noise variance per count (counts per photoelectron) and its standard error.
-    floor, floor_error : float
-        Variance at zero counts, counts^2, rounding included, and its standard error; negative
-        where a pedestal carries no shot noise.
+    floor : float
+        Variance at zero counts, counts^2, rounding included; negative where a pedestal carries no
+        shot noise.
+    floor_error : float
+        Standard error of the variance at the pedestal, counts^2.
     pedestal : float
-        Counts that the camera adds without shot noise.
+        Counts below which the variance falls no further: what the camera adds without shot noise,
+        or the darkest that was seen, stray light included.
     rounding : float
         Variance of rounding, counts^2; 0 for images of floating-point numbers.
     """
@@ -55,14 +58,18 @@ class CameraNoise:
         return max(self.rounding, self.floor + self.gain * self.pedestal, 1e-12)
 
     @property
-    def read_noise(self) -> float:
-        """Standard deviation of the read noise, counts."""
+    def dark_noise(self) -> float:
+        """Standard deviation of the noise at the pedestal without rounding, counts.
+
+        The read noise, and the shot noise of stray light where dark surroundings tell the
+        pedestal.
+        """
         return float(np.sqrt(max(0.0, self.least - self.rounding)))
 
     @property
-    def read_noise_error(self) -> float:
-        """Standard error of `read_noise`, counts."""
-        least = max(self.read_noise, 0.5 * np.sqrt(self.floor_error), 1e-12)
+    def dark_noise_error(self) -> float:
+        """Standard error of `dark_noise`, counts."""
+        least = max(self.dark_noise, 0.5 * np.sqrt(self.floor_error), 1e-12)
         return float(self.floor_error / (2.0 * least))
 
 

@@ -5,11 +5,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.subtraction.difference import DifferenceRaster
-from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
+from exo2micro.subtraction.noise import ROUNDING_VARIANCE, DifferenceNoise
 from exo2micro.subtraction.noise_windows import (
     HIGH_PASS,
     WINDOW_PX,
@@ -18,7 +17,13 @@ from exo2micro.subtraction.noise_windows import (
     clusters,
     read_noise_windows,
 )
-from exo2micro.subtraction.statistics import Vector
+from exo2micro.subtraction.photon_transfer import (
+    FloatVector,
+    GivenNoise,
+    NoiseLine,
+    fit_camera,
+    from_given,
+)
 
 BOX_PX: Final = 5
 """Side of the box whose mean is taken out: removes most texture, keeps 96 % of white noise."""
@@ -29,36 +34,16 @@ LEAST_BOX: Final = 0.6
 TEXTURE_SIGMA_PX: Final = 2.0
 TEXTURE_BOX_PX: Final = 7
 LEAST_PIXELS: Final = 4000
-SYSTEMATIC: Final = 0.03
-"""Relative error of a gain beyond its scatter: what is left of microbes, texture and cuts."""
-
-DOUBTFUL: Final = 0.3
-"""Relative error of a gain from which the remark says so."""
-
 CUT_LOSS: Final = 0.998
 """What the cut at `CLEAN_SIGMAS` leaves of the standard deviation of pure noise."""
 
 DEPARTURE: Final = 0.1
 """Departure of the factor from 1 that the remark mentions."""
 
-PART: Final = 1 << 18
-"""Pixels whose products are in memory at once."""
-
-FloatVector = NDArray[np.float32]
-"""Millions of single pixels: what is added up from them is added in float64."""
-
 ONE_SIGMA: Final = 0.6826894921370859
 TRIM_SIGMAS: Final = 3.0
 TRIMMED_VARIANCE: Final = 0.973337
 """Variance of a unit Gaussian between plus and minus `TRIM_SIGMAS`."""
-
-
-@dataclass(frozen=True)
-class GivenNoise:
-    """What the user knows of a camera; None is estimated."""
-
-    gain: float | None = None
-    read_noise: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,17 +66,6 @@ class NoiseEstimate:
     goodness: float
     pixels: int
     messages: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Line:
-    """Observations of ``variance * weight_of_it = gain * counts + floor`` of one camera."""
-
-    counts: FloatVector
-    product: FloatVector
-    share: FloatVector
-    weight: FloatVector
-    cluster: NDArray[np.int32]
 
 
 def estimate_noise(
@@ -140,7 +114,7 @@ def estimate_noise(
     lines = _observations(windows, difference)
     fitted = []
     for line, camera, known, role in zip(lines, cameras, given, ("post", "pre"), strict=True):
-        result, doubts = _fit(line, camera, known, role)
+        result, doubts = fit_camera(line, camera, known, role)
         fitted.append(result)
         messages += doubts
     noise = replace(start, post=fitted[0], pre=fitted[1], factor=1.0)
@@ -167,7 +141,7 @@ def _unmeasured(
     pixels = 0 if windows is None else int(windows.clean.sum())
     if is_known:
         post, pre = (
-            _from_given(camera, known)
+            from_given(camera, known)
             for camera, known in zip((start.post, start.pre), given, strict=True)
         )
         message = f"only {pixels} clean background pixels: the given noise could not be checked"
@@ -186,14 +160,9 @@ def _unmeasured(
     return NoiseEstimate(replace(start, post=post, pre=pre), 0.0, pixels, (message,))
 
 
-def _from_given(camera: CameraNoise, known: GivenNoise) -> CameraNoise:
-    """Return a camera of which gain and read noise are given."""
-    gain, read_noise = known.gain or 0.0, known.read_noise or 0.0
-    floor = read_noise**2 + camera.rounding - gain * camera.pedestal
-    return replace(camera, gain=gain, floor=floor, gain_error=0.0, floor_error=0.0)
-
-
-def _observations(windows: NoiseWindows, difference: DifferenceRaster) -> tuple[_Line, _Line]:
+def _observations(
+    windows: NoiseWindows, difference: DifferenceRaster
+) -> tuple[NoiseLine, NoiseLine]:
     """Return products whose expectation is the variance of post, and that of pre."""
     clean = windows.clean
     scale, offset = difference.scale, difference.offset
@@ -211,8 +180,8 @@ def _observations(windows: NoiseWindows, difference: DifferenceRaster) -> tuple[
     light = (level - np.float32(offset)) / np.float32(scale)
     share = shares[1] * np.float32(scale**2)
     return (
-        _Line(level, products[0], shares[0], weight, cluster),
-        _Line(light, products[1], share, weight, cluster),
+        NoiseLine(level, products[0], shares[0], weight, cluster),
+        NoiseLine(light, products[1], share, weight, cluster),
     )
 
 
@@ -270,101 +239,6 @@ def _texture(background: FloatImage, clean: Mask) -> FloatImage:
     rest = smooth - cv2.blur(smooth, box)
     texture: FloatImage = 2.0 * cv2.blur(np.square(np.where(clean, rest, np.float32(0))), box)
     return texture
-
-
-def _fit(
-    line: _Line, camera: CameraNoise, known: GivenNoise, role: str
-) -> tuple[CameraNoise, list[str]]:
-    """Fit gain and floor, with what is known or what physics demands held fixed."""
-    gain, read_noise = known.gain, known.read_noise
-    doubts: list[str] = []
-    result = _fit_free(line, camera, gain, read_noise)
-    if read_noise is None and result.gain > 0 and _is_below_rounding(result):
-        read_noise = 0.0
-        result = _fit_free(line, camera, gain, read_noise)
-    if gain is None and result.gain <= 0:
-        doubts.append(
-            f"no shot noise of {role} can be seen (the variance does not grow with brightness); "
-            "its noise is taken to be the same at every brightness"
-        )
-        result = _fit_free(line, camera, 0.0, known.read_noise)
-        if known.read_noise is None and _is_below_rounding(result):
-            result = _from_given(camera, GivenNoise(0.0, 0.0))
-    if known.gain is None and result.gain_error > DOUBTFUL * result.gain > 0:
-        percent = 100.0 * result.gain_error / result.gain
-        doubts.append(
-            f"the gain of {role} is uncertain by {percent:.0f} %: the background has too small a "
-            "range of brightness"
-        )
-    at_middle = float(np.median(line.counts)) * result.gain + result.floor
-    if camera.rounding and at_middle < 3.0 * camera.rounding:
-        doubts.append(
-            f"the noise of {role} is hardly larger than the rounding to whole counts; its error "
-            "is not Gaussian"
-        )
-    return result, doubts
-
-
-def _is_below_rounding(camera: CameraNoise) -> bool:
-    """Return whether a fit leaves less noise at the pedestal than rounding makes."""
-    return camera.floor + camera.gain * camera.pedestal < camera.rounding
-
-
-def _fit_free(
-    line: _Line, camera: CameraNoise, gain: float | None, read_noise: float | None
-) -> CameraNoise:
-    """Return the weighted least-squares line; a number given is held fixed."""
-    if gain is not None and read_noise is not None:
-        return _from_given(camera, GivenNoise(gain, read_noise))
-    values, covariance = _least_squares(line, camera, gain, read_noise)
-    errors = np.sqrt(np.diag(covariance))
-    if gain is not None:
-        return replace(camera, gain=gain, floor=values[0], floor_error=errors[0], gain_error=0.0)
-    gain_error = float(np.hypot(errors[0], SYSTEMATIC * values[0]))
-    if read_noise is not None:
-        floor = read_noise**2 + camera.rounding - values[0] * camera.pedestal
-        return replace(camera, gain=values[0], floor=floor, gain_error=gain_error, floor_error=0.0)
-    darkest = max(0.0, float(np.quantile(line.counts, 0.05)) - camera.pedestal)
-    floor_error = float(np.hypot(errors[1], SYSTEMATIC * values[0] * darkest))
-    return replace(
-        camera, gain=values[0], floor=values[1], gain_error=gain_error, floor_error=floor_error
-    )
-
-
-def _design(
-    line: _Line, part: slice, camera: CameraNoise, gain: float | None, read_noise: float | None
-) -> tuple[NDArray[np.float64], Vector]:
-    """Return the columns to fit and what they shall add up to, for a part of the pixels."""
-    counts, share = line.counts[part].astype(np.float64), line.share[part].astype(np.float64)
-    known, columns = 0.0 * counts, [counts, np.ones_like(counts)]
-    if gain is not None:
-        known, columns = gain * counts, columns[1:]
-    elif read_noise is not None:
-        known, columns = known + read_noise**2 + camera.rounding, [counts - camera.pedestal]
-    return np.stack(columns, axis=1) * share[:, None], line.product[part] - known * share
-
-
-def _least_squares(
-    line: _Line, camera: CameraNoise, gain: float | None, read_noise: float | None
-) -> tuple[list[float], NDArray[np.float64]]:
-    """Return coefficients and their covariance, from the scatter of clusters (sandwich)."""
-    parts: list[NDArray[np.float64]] = []
-    number = int(line.cluster.max()) + 1
-    for start in range(0, len(line.cluster), PART):
-        part = slice(start, start + PART)
-        basis, target = _design(line, part, camera, gain, read_noise)
-        weighted = (basis * line.weight[part][:, None]).T
-        products = (a * b for a in weighted for b in (*basis.T, target))
-        cluster = line.cluster[part]
-        sums = [np.bincount(cluster, weights=p, minlength=number) for p in products]
-        gathered = np.stack(sums, axis=1, dtype=np.float64)
-        parts.append(gathered.reshape(number, len(weighted), -1))
-    by_cluster = np.sum(parts, axis=0)
-    whole = by_cluster.sum(axis=0)
-    normal = np.linalg.pinv(whole[:, :-1])
-    values = normal @ whole[:, -1]
-    scores = by_cluster[:, :, -1] - by_cluster[:, :, :-1] @ values
-    return [float(v) for v in values], normal @ (scores.T @ scores) @ normal
 
 
 def _scatter(

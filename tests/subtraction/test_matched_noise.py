@@ -55,7 +55,7 @@ def test_matching_the_sharpness_leaves_the_cameras_noise_and_calibration(
     gain, read_noise = scene.spec.noise
     for camera in (found.noise.post, found.noise.pre):
         assert abs(camera.gain - gain) < 3 * camera.gain_error < 0.3 * gain
-        assert abs(camera.read_noise - read_noise) < 3 * camera.read_noise_error
+        assert abs(camera.dark_noise - read_noise) < 3 * camera.dark_noise_error
     assert abs(found.noise.factor - 1) < 0.1
     assert_calibrated(scene, planes)
 

@@ -11,7 +11,10 @@ from exo2micro.alignment.warp import WarpedRaster
 from exo2micro.raster.base import ArrayRaster
 from exo2micro.subtraction.difference import DifferenceRaster, QualitySources
 from exo2micro.subtraction.noise import ROUNDING_VARIANCE, CameraNoise, DifferenceNoise
-from exo2micro.subtraction.noise_estimate import GivenNoise, estimate_noise
+from exo2micro.subtraction.noise_estimate import estimate_noise
+from exo2micro.subtraction.photon_transfer import GivenNoise
+from exo2micro.subtraction.sampling import sample_pairs
+from exo2micro.subtraction.scale import estimate_scales
 from exo2micro.synthetic import PairSpec, make_pair
 
 SPEC = PairSpec(
@@ -103,7 +106,7 @@ def test_gain_and_read_noise_are_found_within_their_errors(measured):
     gain, read_noise = scene.spec.noise
     for camera in (estimate.noise.post, estimate.noise.pre):
         assert abs(camera.gain - gain) < 3 * camera.gain_error
-        assert abs(camera.read_noise - read_noise) < 3 * camera.read_noise_error
+        assert abs(camera.dark_noise - read_noise) < 3 * camera.dark_noise_error
         assert camera.gain_error < 0.2 * gain
     assert estimate.goodness > 0.95
     assert estimate.messages == ()
@@ -119,6 +122,47 @@ def test_the_significance_of_clean_background_is_a_unit_gaussian(measured):
     assert 0.9 < planes["SNR"][good & scene.edges].std() < 1.2
     assert np.count_nonzero(np.abs(values) > 5) <= 2
     np.testing.assert_allclose(values, planes["data"][good] / planes["ERR"][good])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratio": 1.0, "pedestal": 20.0, "pre_pedestal": 20.0},
+        {"bits": 16, "ratio": 1.8, "pedestal": 720.0, "pre_pedestal": 400.0},
+        {"bits": 16, "ratio": 1.0, "pedestal": 400.0, "pre_pedestal": 400.0, "border": -1.0},
+    ],
+    ids=["8 bit, equal", "16 bit, proportional", "no dark surroundings"],
+)
+def test_pedestals_that_cancel_do_not_spoil_the_noise(changes):
+    scene = scene_of(**changes)
+    valid, full = scene.difference().quality.valid, float(scene.spec.full_scale)
+    sample = sample_pairs(scene.post, scene.pre, valid, saturation_pre=full)
+    scale = estimate_scales(sample, {})[""]
+    assert scale.offset == 0
+    cameras = (CameraNoise(0, 0, pedestal=p) for p in (sample.pedestal.post, sample.pedestal.pre))
+    start = DifferenceNoise(*cameras, scale.half_width / 2, sample.pedestal.error, REGISTRATION_PX)
+    estimate = estimate_noise(scene.difference(scale=scale.scale, offset=0.0), start)
+    for camera in (estimate.noise.post, estimate.noise.pre):
+        assert abs(camera.gain - scene.spec.noise[0]) < 3 * camera.gain_error
+        assert camera.dark_noise > scene.spec.noise[1]
+    planes = scene.difference(estimate.noise, scale=scale.scale, offset=0.0).read_planes(*WHOLE)
+    good = scene.clean & (planes["DQ"] == 0)
+    level = cv2.blur(scene.pre.read_all(), (5, 5))
+    for low, high in ((0, 0.1), (0.1, 0.5), (0.5, 0.95), (0.95, 1)):
+        limits = np.quantile(level[good], [low, high])
+        chosen = good & (level >= limits[0]) & (level <= limits[1])
+        assert abs(planes["SNR"][chosen].std() - 1) < 0.05
+
+
+def test_a_given_read_noise_tells_a_pedestal_that_cancels():
+    scene = scene_of(ratio=1.0, pedestal=20.0, pre_pedestal=20.0)
+    hidden = DifferenceNoise(CameraNoise(0, 0), CameraNoise(0, 0), registration_px=REGISTRATION_PX)
+    known = GivenNoise(read_noise=scene.spec.noise[1])
+    noise = estimate_noise(scene.difference(), hidden, (known, known)).noise
+    for camera in (noise.post, noise.pre):
+        assert camera.pedestal == pytest.approx(20, abs=1)
+        assert camera.gain == pytest.approx(scene.spec.noise[0], rel=0.06)
+        assert camera.dark_noise == pytest.approx(known.read_noise)
 
 
 def test_the_interpolation_changes_noise_by_the_factor_it_states():
@@ -219,13 +263,13 @@ def test_given_numbers_are_used_as_they_are(plain):
     noise = estimate_noise(plain.difference(), plain.start, (known, known)).noise
     for camera in (noise.post, noise.pre):
         assert camera.gain == known.gain
-        assert camera.read_noise == pytest.approx(known.read_noise)
+        assert camera.dark_noise == pytest.approx(known.read_noise)
         assert camera.gain_error == 0
     assert noise.factor == pytest.approx(1, abs=0.02)
     half = estimate_noise(
         plain.difference(), plain.start, (GivenNoise(gain=0.1), GivenNoise(read_noise=0.8))
     ).noise
-    assert (half.post.gain, half.pre.read_noise) == (0.1, pytest.approx(0.8))
+    assert (half.post.gain, half.pre.dark_noise) == (0.1, pytest.approx(0.8))
     assert half.pre.gain == pytest.approx(0.1, rel=0.1)
 
 
