@@ -84,10 +84,12 @@ class DifferenceStage(Stage):
         decided = verdict_on_run(estimates)
         metrics[DECIDED] = {"level": decided.level.name, "reasons": list(decided.reasons)}
         messages, noise = (*_remarks(estimates), *pair.messages), None
+        judged = alignment.verdict
         if inputs.params["planes"] == "all":
             found = _estimate_noise(pair, canonical, valid, inputs)
             metrics["noise"] = describe_noise(found)
             messages, noise = (*messages, *found.messages), found.noise
+            judged = Verdict.worst([judged, found.verdict])
         certified = certificate_cards(alignment.metrics.get("certificate")) | pair.cards()
         products = tuple(
             _product(
@@ -95,7 +97,7 @@ class DifferenceStage(Stage):
                 label,
                 e,
                 certified,
-                Verdict.worst([alignment.verdict, e.verdict]),
+                Verdict.worst([judged, e.verdict]),
             )
             for label, e in estimates.items()
         )
@@ -103,7 +105,7 @@ class DifferenceStage(Stage):
             products,
             transform=alignment.transform,
             metrics=metrics,
-            verdict=Verdict.worst([alignment.verdict, canonical.verdict]),
+            verdict=Verdict.worst([judged, canonical.verdict]),
             messages=messages,
         )
 

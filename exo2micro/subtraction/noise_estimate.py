@@ -1,5 +1,6 @@
 """Photon transfer: gain and read noise of both cameras from one aligned pair."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.subtraction.difference import DifferenceRaster
-from exo2micro.subtraction.noise import ROUNDING_VARIANCE, DifferenceNoise
+from exo2micro.subtraction.noise import DifferenceNoise
 from exo2micro.subtraction.noise_windows import (
     HIGH_PASS,
     WINDOW_PX,
@@ -24,6 +25,7 @@ from exo2micro.subtraction.photon_transfer import (
     fit_camera,
     from_given,
 )
+from exo2micro.verdict import Verdict
 
 BOX_PX: Final = 5
 """Side of the box whose mean is taken out: removes most texture, keeps 96 % of white noise."""
@@ -38,7 +40,8 @@ CUT_LOSS: Final = 0.998
 """What the cut at `CLEAN_SIGMAS` leaves of the standard deviation of pure noise."""
 
 DEPARTURE: Final = 0.1
-"""Departure of the factor from 1 that the remark mentions."""
+"""Departure of the scatter from what the model says, as a whole or at some brightness, that is a
+reason to CHECK; plain pairs stay below 0.05."""
 
 ONE_SIGMA: Final = 0.6826894921370859
 TRIM_SIGMAS: Final = 3.0
@@ -59,13 +62,29 @@ class NoiseEstimate:
     pixels : int
         Clean pixels that were used.
     messages : tuple of str
-        Doubts and fallbacks in words.
+        Remarks in words, those of the verdict included.
+    verdict : Verdict
+        CHECK where the error may be wrong, with the reasons in words.
     """
 
     noise: DifferenceNoise
     goodness: float
     pixels: int
-    messages: tuple[str, ...] = ()
+    messages: tuple[str, ...]
+    verdict: Verdict
+
+    @classmethod
+    def of(
+        cls,
+        noise: DifferenceNoise,
+        goodness: float,
+        pixels: int,
+        remarks: Sequence[str],
+        doubts: Sequence[str],
+    ) -> "NoiseEstimate":
+        """Return an estimate with remarks, and doubts that are reasons to CHECK."""
+        verdict = Verdict.worst([Verdict.check(doubt) for doubt in doubts])
+        return cls(noise, goodness, pixels, (*remarks, *doubts), verdict)
 
 
 def estimate_noise(
@@ -105,29 +124,42 @@ def estimate_noise(
     is_known = all(g.gain is not None and g.read_noise is not None for g in given)
     if windows is None or int(windows.clean.sum()) < LEAST_PIXELS:
         return _unmeasured(start, given, windows, is_known=is_known)
-    messages: list[str] = []
+    remarks: list[str] = []
+    doubts: list[str] = []
     if windows.clipped_fraction > 0.5:
-        messages.append(
+        remarks.append(
             f"{windows.clipped_fraction:.0%} of the pixels are clipped at zero counts; the noise "
             "was measured on the others"
         )
     lines = _observations(windows, difference)
     fitted = []
     for line, camera, known, role in zip(lines, cameras, given, ("post", "pre"), strict=True):
-        result, doubts = fit_camera(line, camera, known, role)
+        result, found = fit_camera(line, camera, known, role)
         fitted.append(result)
-        messages += doubts
+        remarks += found.remarks
+        doubts += found.doubts
     noise = replace(start, post=fitted[0], pre=fitted[1], factor=1.0)
     scatter, goodness = _scatter(windows, difference, noise)
     factor = scatter / CUT_LOSS
+    doubts += _misfit(factor, goodness)
+    pixels = int(windows.clean.sum())
+    return NoiseEstimate.of(replace(noise, factor=factor), goodness, pixels, remarks, doubts)
+
+
+def _misfit(factor: float, goodness: float) -> list[str]:
+    """Return in words how the clean background contradicts the noise model."""
+    found = []
     if abs(factor - 1.0) > DEPARTURE:
-        messages.append(
-            f"the clean background scatters {factor:.2f} times as much as the noise model says; "
+        found.append(
+            f"the clean background scatters {factor:.2g} times as much as the noise model says; "
             "the errors were multiplied by that factor"
         )
-    return NoiseEstimate(
-        replace(noise, factor=factor), goodness, int(windows.clean.sum()), tuple(messages)
-    )
+    if 1.0 - goodness > DEPARTURE:
+        found.append(
+            f"at some brightness the significance scatters {1.0 - goodness:.0%} more or less than "
+            "elsewhere: the noise model does not fit there"
+        )
+    return found
 
 
 def _unmeasured(
@@ -145,19 +177,21 @@ def _unmeasured(
             for camera, known in zip((start.post, start.pre), given, strict=True)
         )
         message = f"only {pixels} clean background pixels: the given noise could not be checked"
-        return NoiseEstimate(replace(start, post=post, pre=pre), 0.0, pixels, (message,))
+        noise = replace(start, post=post, pre=pre)
+        return NoiseEstimate.of(noise, 0.0, pixels, (), (message,))
     spread = 0.0
     if windows is not None:
-        seen = windows.difference[windows.clean] if pixels else windows.difference
-        spread = float(np.quantile(np.abs(seen), ONE_SIGMA))
-    floor = max(spread, np.sqrt(ROUNDING_VARIANCE)) ** 2
+        seen = np.abs(windows.difference[windows.known])
+        # Where most pixels are alike, the few others are all the scatter there is.
+        spread = float(np.quantile(seen, ONE_SIGMA)) or float(seen.std())
+    floor = max(spread**2, start.post.rounding)
     post = replace(start.post, gain=0.0, floor=floor, rounding=0.0)
     pre = replace(start.pre, gain=0.0, floor=0.0, rounding=0.0)
     message = (
         f"only {pixels} clean background pixels: the noise could not be measured, the error is the "
         "scatter of the whole difference; give gain and read noise of both images"
     )
-    return NoiseEstimate(replace(start, post=post, pre=pre), 0.0, pixels, (message,))
+    return NoiseEstimate.of(replace(start, post=post, pre=pre), 0.0, pixels, (), (message,))
 
 
 def _observations(

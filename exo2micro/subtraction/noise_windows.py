@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from exo2micro._typing import FloatImage, Mask
 from exo2micro.raster.windows import map_ordered
 from exo2micro.subtraction.difference import DifferenceRaster, Window, WindowFactor
+from exo2micro.subtraction.quality import NO_DATA
 from exo2micro.subtraction.statistics import MAD_TO_SIGMA
 
 WINDOW_PX: Final = 256
@@ -56,6 +57,8 @@ class NoiseWindows:
         The difference, ``scale * pre + offset``, and the variance factor of the interpolation.
     level : numpy.ndarray of float32
         Smoothed background, counts.
+    known : numpy.ndarray of bool
+        Pixels that exist and hold data, flagged ones too.
     clean : numpy.ndarray of bool
         Background pixels: no microbe, no debris, no saturation, nothing clipped at zero.
     clipped_fraction : float
@@ -68,6 +71,7 @@ class NoiseWindows:
     background: FloatImage
     resampling: FloatImage
     level: FloatImage
+    known: Mask
     clean: Mask
     clipped_fraction: float
     post_before: FloatImage | None = None
@@ -116,13 +120,13 @@ def _count(part: slice, step: int) -> int:
 def read_noise_windows(
     difference: DifferenceRaster, unconvolved: Unconvolved | None = None, *, threads: int = 1
 ) -> NoiseWindows | None:
-    """Read the windows and find their clean background; None if nothing is good."""
+    """Read the windows and find their clean background; None if nothing has data."""
     whole = (slice(0, difference.shape[0]), slice(0, difference.shape[1]))
     windows = window_grid(difference.quality.post_window or whole)
     read = partial(_read, difference, unconvolved)
     number = 3 if unconvolved is None else 6
     stacks = [np.empty((len(windows), WINDOW_PX, WINDOW_PX), np.float32) for _ in range(number)]
-    masks: list[Mask] = []
+    masks: list[tuple[Mask, Mask]] = []
     for found in map_ordered(read, windows, threads):
         if found is not None:
             for stack, image in zip(stacks, found[0], strict=True):
@@ -133,36 +137,44 @@ def read_noise_windows(
     post, values, resampling, *before = (
         stack[: len(masks)].reshape(-1, WINDOW_PX) for stack in stacks
     )
-    good = np.concatenate(masks)
+    known, good = (np.concatenate(kind) for kind in zip(*masks, strict=True))
     background: FloatImage = post - values
     level = np.concatenate(
         [
             _smoothed(part, mask)
-            for part, mask in zip(background.reshape(-1, WINDOW_PX, WINDOW_PX), masks, strict=True)
+            for part, mask in zip(
+                background.reshape(-1, WINDOW_PX, WINDOW_PX),
+                np.split(good, len(masks)),
+                strict=True,
+            )
         ]
     )
     is_whole = difference.post.dtype.kind in "ui"
     clipped = _clipped(post, background, difference.offset, level, good) if is_whole else ~good
     usable = good & ~clipped
     clean = _clean(values, level, usable)
-    fraction = float((good & clipped).sum() / good.sum())
-    return NoiseWindows(values, background, resampling, level, clean, fraction, *before)
+    fraction = float((good & clipped).sum() / max(1, good.sum()))
+    return NoiseWindows(values, background, resampling, level, known, clean, fraction, *before)
 
 
 def _read(
     difference: DifferenceRaster, unconvolved: Unconvolved | None, window: Window
-) -> tuple[FloatImage, Mask] | None:
-    """Read the images of one window, ones beyond its edge, and what is good; None: nothing is."""
+) -> tuple[FloatImage, tuple[Mask, Mask]] | None:
+    """Read the images of one window, ones beyond its edge, what has data and what is good.
+
+    None: nothing has data.
+    """
     values, flags = difference.read_with_quality(*window)
     rows, cols = (slice(0, n) for n in values.shape)
-    good = np.zeros((WINDOW_PX, WINDOW_PX), np.bool_)
+    known, good = np.zeros((2, WINDOW_PX, WINDOW_PX), np.bool_)
+    known[rows, cols] = (flags & NO_DATA) == 0
+    if not known.any():
+        return None
     good[rows, cols] = flags == 0
     kernel = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
     good = cv2.erode(
         good.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
     ).view(np.bool_)
-    if not good.any():
-        return None
     resampling = difference.resampling
     factor = np.ones_like(values) if resampling is None else resampling(*window)
     images = [difference.post.read(*window), values, factor]
@@ -172,7 +184,7 @@ def _read(
     full = np.ones((len(images), WINDOW_PX, WINDOW_PX), np.float32)
     for image, target in zip(images, full, strict=True):
         target[rows, cols] = np.where(np.isfinite(image), image, 0)
-    return full, good
+    return full, (known, good)
 
 
 def _smoothed(background: FloatImage, good: Mask) -> FloatImage:

@@ -1,6 +1,6 @@
 """Photon transfer of one camera: its variance as a line in brightness, and where that starts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -47,19 +47,27 @@ class NoiseLine:
     cluster: NDArray[np.int32]
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a fit has to say: remarks, and doubts that are reasons to CHECK."""
+
+    remarks: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
 def fit_camera(
     line: NoiseLine, camera: CameraNoise, known: GivenNoise, role: str
-) -> tuple[CameraNoise, list[str]]:
+) -> tuple[CameraNoise, Findings]:
     """Fit gain and floor, with what is known or what physics demands held fixed."""
     gain, read_noise = known.gain, known.read_noise
-    doubts: list[str] = []
+    found = Findings()
     camera = _with_pedestal(line, camera, known)
     result = _fit_free(line, camera, gain, read_noise)
     if read_noise is None and result.gain > 0 and _is_below_rounding(result):
         read_noise = 0.0
         result = _fit_free(line, camera, gain, read_noise)
     if gain is None and result.gain <= 0:
-        doubts.append(
+        found.doubts.append(
             f"no shot noise of {role} can be seen (the variance does not grow with brightness); "
             "its noise is taken to be the same at every brightness"
         )
@@ -68,17 +76,17 @@ def fit_camera(
             result = from_given(camera, GivenNoise(0.0, 0.0))
     if known.gain is None and result.gain_error > DOUBTFUL * result.gain > 0:
         percent = 100.0 * result.gain_error / result.gain
-        doubts.append(
+        found.remarks.append(
             f"the gain of {role} is uncertain by {percent:.0f} %: the background has too small a "
             "range of brightness"
         )
     at_middle = float(np.median(line.counts)) * result.gain + result.floor
     if camera.rounding and at_middle < 3.0 * camera.rounding:
-        doubts.append(
+        found.remarks.append(
             f"the noise of {role} is hardly larger than the rounding to whole counts; its error "
             "is not Gaussian"
         )
-    return result, doubts
+    return result, found
 
 
 def _with_pedestal(line: NoiseLine, camera: CameraNoise, known: GivenNoise) -> CameraNoise:

@@ -119,4 +119,6 @@ def test_a_given_gain_is_used_and_a_wrong_one_is_said_in_words(done):
         assert hdus[0].header["RDNPRE"] == pytest.approx(3)
         assert hdus[0].header["SNRFACT"] < 0.7
         assert any("were multiplied by" in line for line in hdus[0].header["HISTORY"])
-    assert any("were multiplied" in text for text in record_of(done, suffix)["messages"])
+    record = record_of(done, suffix)
+    assert any("were multiplied" in text for text in record["messages"])
+    assert record["verdict"]["level"] == "CHECK"

@@ -16,6 +16,7 @@ from exo2micro.subtraction.photon_transfer import GivenNoise
 from exo2micro.subtraction.sampling import sample_pairs
 from exo2micro.subtraction.scale import estimate_scales
 from exo2micro.synthetic import PairSpec, make_pair
+from exo2micro.verdict import Level
 
 SPEC = PairSpec(
     shape=(480, 480), coverage=0.05, ratio=1.6, rotation_deg=2.0, magnification=1.02, seed=11
@@ -110,6 +111,7 @@ def test_gain_and_read_noise_are_found_within_their_errors(measured):
         assert camera.gain_error < 0.2 * gain
     assert estimate.goodness > 0.95
     assert estimate.messages == ()
+    assert estimate.verdict.level is Level.PASS
 
 
 def test_the_significance_of_clean_background_is_a_unit_gaussian(measured):
@@ -277,7 +279,10 @@ def test_given_numbers_that_do_not_fit_are_said_in_words(plain):
     known = GivenNoise(0.4, 3.0)
     estimate = estimate_noise(plain.difference(), plain.start, (known, known))
     assert estimate.noise.factor < 0.6
-    assert "the errors were multiplied" in estimate.messages[-1]
+    for words in ("the errors were multiplied", "at some brightness"):
+        assert any(words in message for message in estimate.messages)
+        assert words in estimate.verdict.reason
+    assert estimate.verdict.level is Level.CHECK
     values = plain.difference(estimate.noise).read_planes(*WHOLE)["SNR"]
     assert 0.68 < (np.abs(values[plain.clean]) < 1).mean() + 0.05 < 0.78
 
@@ -298,12 +303,37 @@ def test_too_little_background_falls_back_in_words(plain):
     difference = plain.difference(quality=masked)
     estimate = estimate_noise(difference, plain.start)
     assert "could not be measured" in estimate.messages[0]
+    assert estimate.verdict.level is Level.CHECK
     assert np.isfinite(estimate.noise.post.floor)
     assert estimate.noise.post.floor >= ROUNDING_VARIANCE
     known = GivenNoise(0.1, 0.8)
     given = estimate_noise(difference, plain.start, (known, known))
-    assert "could not be checked" in given.messages[0]
+    assert "could not be checked" in given.verdict.reason
     assert given.noise.post.gain == 0.1
+
+
+@pytest.mark.parametrize("flagged", [False, True])
+@pytest.mark.parametrize("size", [30, 60])
+def test_the_scatter_of_an_image_smaller_than_a_window_is_that_of_its_pixels(size, flagged):
+    rng = np.random.default_rng(1)
+    post, pre = (rng.normal(1000, 50, (size, size)).astype(np.float32) for _ in range(2))
+    quality = QualitySources(low_confidence=ArrayRaster(np.full(post.shape, flagged)))
+    difference = DifferenceRaster(ArrayRaster(post), ArrayRaster(pre), scale=1.0, quality=quality)
+    camera = CameraNoise(0.0, 0.0, rounding=0.0)
+    estimate = estimate_noise(difference, DifferenceNoise(camera, camera))
+    spread = float((post - pre).std())
+    assert np.sqrt(estimate.noise.post.least) == pytest.approx(spread, rel=0.05)
+
+
+def test_images_that_are_equal_but_for_a_spot_have_the_error_of_that_scatter():
+    pre = np.random.default_rng(2).uniform(0, 1, (300, 300)).astype(np.float32)
+    post = pre.copy()
+    post[100:110, 100:110] += 0.2
+    difference = DifferenceRaster(ArrayRaster(post), ArrayRaster(pre), scale=1.0)
+    camera = CameraNoise(0.0, 0.0, rounding=0.0)
+    estimate = estimate_noise(difference, DifferenceNoise(camera, camera))
+    assert np.sqrt(estimate.noise.post.least) == pytest.approx((post - pre).std(), rel=0.01)
+    assert estimate.verdict.level is Level.CHECK
 
 
 def test_a_pair_without_shot_noise_gets_one_error_for_all():
@@ -313,7 +343,9 @@ def test_a_pair_without_shot_noise_gets_one_error_for_all():
     difference = DifferenceRaster(
         ArrayRaster(post.astype(np.uint16)), ArrayRaster(pre.astype(np.float32)), scale=1.0
     )
-    noise = estimate_noise(difference, DifferenceNoise(CameraNoise(0, 0), CameraNoise(0, 0))).noise
+    estimate = estimate_noise(difference, DifferenceNoise(CameraNoise(0, 0), CameraNoise(0, 0)))
+    assert "no shot noise of post can be seen" in estimate.verdict.reason
+    noise = estimate.noise
     planes = DifferenceRaster(difference.post, difference.pre, scale=1.0, noise=noise).read_planes(
         slice(0, 300), slice(0, 300)
     )
