@@ -166,16 +166,17 @@ def _estimate_noise(
         )
         for role in ("post", "pre")
     )
+    registration_px, known = registration_error(inputs.upstream(3).metrics.get("certificate"))
     start = DifferenceNoise(
         post,
         pre,
         scale_error=estimate.half_width / Z_95,
         offset_error=pair.sample.pedestal.error,
-        registration_px=registration_error(inputs.upstream(3).metrics.get("certificate")),
+        registration_px=registration_px,
         post_factor=pair.post_noise_factor,
         sharpness_px2=pair.sharpness_error_px2,
     )
-    return estimate_noise(
+    found = estimate_noise(
         pair.subtract(estimate, valid.noise_factor),
         start,
         (_given(inputs, "post"), _given(inputs, "pre")),
@@ -187,6 +188,7 @@ def _estimate_noise(
         ),
         threads=inputs.threads,
     )
+    return found.doubted(known)
 
 
 def _noise_of(noise: DifferenceNoise | None, estimate: ScaleEstimate) -> DifferenceNoise | None:

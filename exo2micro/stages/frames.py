@@ -107,7 +107,10 @@ def low_confidence(alignment: Record) -> LowConfidence | None:
     )
     precisions = np.asarray([*certificate["precisions"], *moved["precisions"]], np.float64)
     shape = tuple(alignment.facts["canvas_shape"])
-    return LowConfidence(positions + np.array([col, row]), residuals, precisions, shape)
+    is_deformed = Transform.from_dict(alignment.transform or {}).field is not None
+    return LowConfidence(
+        positions + np.array([col, row]), residuals, precisions, shape, is_deformed=is_deformed
+    )
 
 
 class QuantisedRaster(Raster):

@@ -86,6 +86,11 @@ class NoiseEstimate:
         verdict = Verdict.worst([Verdict.check(doubt) for doubt in doubts])
         return cls(noise, goodness, pixels, (*remarks, *doubts), verdict)
 
+    def doubted(self, verdict: Verdict) -> "NoiseEstimate":
+        """Return the estimate with further reasons to CHECK."""
+        messages = (*self.messages, *verdict.reasons)
+        return replace(self, messages=messages, verdict=Verdict.worst([self.verdict, verdict]))
+
 
 def estimate_noise(
     difference: DifferenceRaster,

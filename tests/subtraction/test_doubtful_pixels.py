@@ -7,6 +7,7 @@ from exo2micro.raster.base import ArrayRaster
 from exo2micro.subtraction.confidence import CELL_PX, LowConfidence, registration_error
 from exo2micro.subtraction.difference import DEBRIS_HALO_PX, DifferenceRaster, QualitySources
 from exo2micro.subtraction.quality import DQ
+from exo2micro.verdict import Level, Verdict
 
 SHAPE = (1600, 2000)
 
@@ -68,12 +69,12 @@ def test_a_saturated_fibre_is_debris():
     assert not debris[:40].any()
 
 
-def tiles(positions, off=()):
+def tiles(positions, off=(), **options):
     positions = np.asarray(positions, np.float64).reshape(-1, 2)
     residuals = np.full(positions.shape, 0.01)
     for index in off:
         residuals[index] = (1.5, 0.0)
-    return LowConfidence(positions, residuals, np.full(len(positions), 0.05), SHAPE)
+    return LowConfidence(positions, residuals, np.full(len(positions), 0.05), SHAPE, **options)
 
 
 def test_confidence_ends_some_way_from_the_last_tile():
@@ -84,6 +85,24 @@ def test_confidence_ends_some_way_from_the_last_tile():
     assert everywhere[:, 1500:].all()
     part = (slice(100, 777), slice(1290, 1501))
     np.testing.assert_array_equal(low(*part), everywhere[part])
+
+
+def test_a_deformation_is_not_known_beyond_the_outermost_tiles():
+    x, y = np.meshgrid(np.arange(400, 1000, 200), np.arange(400, 1200, 200))
+    positions = np.column_stack([x.ravel(), y.ravel()])
+    window = (slice(0, SHAPE[0]), slice(0, SHAPE[1]))
+    plain, deformed = tiles(positions)(*window), tiles(positions, is_deformed=True)(*window)
+    assert not deformed[400:1000, 400:800].any()
+    assert not plain[400:1000, 1000:1100].any()
+    assert deformed[400:1000, 1000:1100].all()
+    np.testing.assert_array_equal(deformed | plain, deformed)
+
+
+@pytest.mark.parametrize("positions", [[(1000, 800)], [(200, 200), (600, 200), (1000, 200)]])
+def test_tiles_in_one_line_vouch_for_a_deformation_beside_them(positions):
+    low = tiles(positions, is_deformed=True)(slice(0, SHAPE[0]), slice(0, SHAPE[1]))
+    assert not any(low[y, x] for x, y in positions)
+    assert low[1200:].all()
 
 
 def test_a_tile_that_is_off_takes_its_surroundings_with_it():
@@ -105,7 +124,22 @@ def test_the_registration_error_is_that_of_one_axis():
     rng = np.random.default_rng(0)
     lengths = np.hypot(*rng.normal(0, 0.2, (2, 100_000)))
     certificate = {"median_px": np.median(lengths), "p95_px": np.quantile(lengths, 0.95)}
-    assert registration_error(certificate) == pytest.approx(0.2, rel=0.02)
-    assert registration_error({"median_px": 0.1, "p95_px": None}) == pytest.approx(0.085, rel=0.01)
-    assert registration_error({"median_px": None, "p95_px": None}) == 0
-    assert registration_error(None) == 0
+    assert registration_error(certificate) == (pytest.approx(0.2, rel=0.02), Verdict())
+    one = registration_error({"median_px": 0.1, "p95_px": None})
+    assert one == (pytest.approx(0.085, rel=0.01), Verdict())
+
+
+def test_few_tiles_bound_the_registration_error_and_the_verdict_says_so():
+    rng = np.random.default_rng(4)
+    bounds = []
+    for _ in range(400):
+        residuals = rng.normal(0, 0.3, (5, 2)).tolist()
+        figures = {"median_px": None, "p95_px": None, "residuals": residuals}
+        bound, verdict = registration_error(figures)
+        bounds.append(bound)
+    assert np.mean(np.array(bounds) >= 0.3) == pytest.approx(0.95, abs=0.03)
+    assert "only 5 tiles" in verdict.reason
+    for nothing in (None, figures | {"residuals": []}):
+        error, verdict = registration_error(nothing)
+        assert error == 0
+        assert verdict.level is Level.CHECK
