@@ -154,6 +154,8 @@ class ComparablePair:
             cards["PSFSIGMA"] = (self.match.sigma_px, "sigma of that Gaussian in px")
         if self.correction is not None:
             cards["SFIELD"] = (True, "scale varies; SCALE is its median")
+            pedestal = self.correction.pre_pedestal
+            cards["PEDPRE"] = (pedestal, "counts of pre that do not follow the field")
         return cards
 
 

@@ -75,6 +75,8 @@ class Surroundings:
         Counts of `smooth` above which a pixel is sample.
     post, pre : DarkLevel or None
         Pedestals; None where the frame shows no dark surroundings.
+    dark : numpy.ndarray of bool or None
+        Core pixels of the stack in the dark surroundings.
     """
 
     smooth: FloatImage
@@ -83,6 +85,7 @@ class Surroundings:
     threshold: float
     post: DarkLevel | None
     pre: DarkLevel | None
+    dark: Mask | None = None
 
 
 def find_surroundings(stack: PatchStack) -> Surroundings:
@@ -90,19 +93,20 @@ def find_surroundings(stack: PatchStack) -> Surroundings:
     smooth = _smooth(stack)
     seen = smooth[stack.usable & stack.core][::7].astype(np.float64)
     dark_at, middle, is_dark = _dark_peak(seen)
-    post = pre = None
+    post = pre = found = None
     if is_dark:
         bright = (smooth > dark_at + 0.1 * (middle - dark_at)) & stack.usable
         near = cv2.dilate(bright.view(np.uint8), np.ones((15, 15), np.uint8)).view(np.bool_)
         dark = stack.usable & stack.core & ~near
         if int(dark.sum()) >= MIN_DARK_PX:
+            found = dark
             post, spread = _post_level(stack.post[dark].astype(np.float64))
             pre = _pre_level(stack.pre[dark].astype(np.float64), spread)
     threshold = dark_at + SAMPLE_FRACTION * (middle - dark_at)
     inside = (smooth > threshold) & stack.usable
     sample = cv2.erode(inside.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
     area = _area(stack, smooth, dark_at + AREA_FRACTION * (middle - dark_at), is_dark)
-    return Surroundings(smooth, sample & stack.usable, area, threshold, post, pre)
+    return Surroundings(smooth, sample & stack.usable, area, threshold, post, pre, found)
 
 
 def _area(stack: PatchStack, smooth: FloatImage, level: float, is_dark: bool) -> Mask:

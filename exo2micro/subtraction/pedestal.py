@@ -6,7 +6,9 @@ from typing import Final, Literal
 import numpy as np
 
 from exo2micro.subtraction.background import Background
+from exo2micro.subtraction.blocks import Blocks
 from exo2micro.subtraction.dark import Surroundings
+from exo2micro.subtraction.field import RatioField
 from exo2micro.subtraction.regression import (
     FREE_INTERCEPT,
     Prior,
@@ -14,7 +16,13 @@ from exo2micro.subtraction.regression import (
     robust_weights,
     solve_line,
 )
-from exo2micro.subtraction.statistics import bootstrap_counts, tile_sums
+from exo2micro.subtraction.statistics import (
+    Vector,
+    bootstrap_counts,
+    robust_sigma,
+    tile_sums,
+    tukey_weights,
+)
 
 SIGNIFICANT_SIGMA: Final = 3.0
 """A pedestal is taken out above this many standard errors, `INTERCEPT_FLOOR` included: one that is
@@ -34,6 +42,19 @@ INTERCEPT_ERROR: Final = 0.0003
 
 SLOPE_ERROR: Final = 0.002
 """Relative error of the slope with which the line is followed from the dark down to zero."""
+
+MIN_DARK_BLOCKS: Final = 50
+"""Blocks of dark surroundings from which the light in them is told from the pedestals."""
+
+STRAY_ROUNDS: Final = 5
+"""Rounds of robust weights; the third changes nothing on clean surroundings."""
+
+FIELD_ERROR: Final = 0.002
+"""Relative error of the field in the middle of the dark surroundings, from pairs of known
+pedestals."""
+
+FIELD_SLOPE_ERROR: Final = 0.005
+"""The same of its variation there, beyond the tiles it was fitted to."""
 
 Source = Literal["none", "dark", "regression", "both"]
 
@@ -111,6 +132,59 @@ def _zero_unless_significant(found: Pedestal, scale: float, middle: float) -> Pe
     odds = reach / (FREE_INTERCEPT * middle) * float(np.exp(0.5 * size**2))
     error = reach * float(np.sqrt(odds / (1.0 + odds) * (1.0 + size**2)))
     return Pedestal(0.0, 0.0, error, "none")
+
+
+def pedestal_beneath(
+    dark: Blocks, around: Surroundings, field: RatioField, scale: float
+) -> Pedestal | None:
+    """Return the pedestals beneath the stray light of dark surroundings; None if they do not tell.
+
+    Where the ratio varies, it varies for the stray light, too, but not for the pedestals:
+    ``post - scale * field * pre`` is a line in ``scale * field`` there, whose slope is minus the
+    pedestal of pre and whose value at zero is that of post.
+
+    Parameters
+    ----------
+    dark : Blocks
+        Averages over the dark surroundings.
+    around : Surroundings
+        Their levels, which no pedestal exceeds.
+    field : RatioField
+        Relative ratio.
+    scale : float
+        Its median.
+    """
+    if len(dark) < MIN_DARK_BLOCKS or around.pre is None:
+        return None
+    ratio = scale * field.at(dark.x, dark.y)
+    middle = float(np.median(ratio))
+    value, slope, errors = _robust_line(ratio - middle, dark.post - ratio * dark.pre, dark.pixels)
+    light = scale * float(np.median(dark.pre))
+    lever = max(float(np.std(ratio)), 1e-9)
+    pre_error = float(np.hypot(errors[1], FIELD_SLOPE_ERROR * light / lever))
+    if SIGNIFICANT_SIGMA * pre_error > around.pre.level:
+        return None
+    pre = float(np.clip(-slope, 0.0, around.pre.level))
+    error = float(np.linalg.norm([errors[0], FIELD_ERROR * light, (middle - scale) * pre_error]))
+    found = Pedestal(value + middle * pre, pre, error, "dark")
+    offset = found.offset(scale)
+    if pre < SIGNIFICANT_SIGMA * pre_error and abs(offset) < SIGNIFICANT_SIGMA * error:
+        return Pedestal(0.0, 0.0, float(np.hypot(error, offset)), "none")
+    return found
+
+
+def _robust_line(x: Vector, y: Vector, weights: Vector) -> tuple[float, float, Vector]:
+    """Return value at zero and slope of the line through ``y(x)``, and their errors."""
+    basis, robust = np.stack([np.ones_like(x), x], axis=1), weights
+    for _ in range(STRAY_ROUNDS):
+        weighted = (basis * robust[:, None]).T
+        normal = np.linalg.pinv(weighted @ basis)
+        value, slope = normal @ weighted @ y
+        rest = y - value - slope * x
+        spread = max(1e-9, robust_sigma(rest))
+        robust = weights * tukey_weights(rest / spread)
+    errors = spread * np.sqrt(np.diag(normal) * float(np.mean(weights)))
+    return float(value), float(slope), errors
 
 
 def _free_intercept(background: Background) -> tuple[float, float]:

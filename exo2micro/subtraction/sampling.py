@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from exo2micro.raster.base import Raster
 from exo2micro.subtraction.background import Area, Background, find_background, smooth_ratio
-from exo2micro.subtraction.blocks import Blocks
-from exo2micro.subtraction.dark import find_surroundings
+from exo2micro.subtraction.blocks import Blocks, block_averages
+from exo2micro.subtraction.dark import Surroundings, find_surroundings
 from exo2micro.subtraction.difference import QualitySources, WindowMask
 from exo2micro.subtraction.field import RatioField, left_out_misfit
 from exo2micro.subtraction.patches import PatchStack, read_patches
-from exo2micro.subtraction.pedestal import Pedestal, decide_pedestal
+from exo2micro.subtraction.pedestal import Pedestal, decide_pedestal, pedestal_beneath
 from exo2micro.subtraction.psf import SharpnessGap, measure_sharpness
 from exo2micro.subtraction.regression import LineFit
 from exo2micro.subtraction.statistics import Vector
@@ -27,7 +27,16 @@ LITTLE_BACKGROUND: Final = 0.25
 """Clean fraction of the sample below which microbes or misregistration dominate."""
 
 MUCH_SATURATION: Final = 0.2
+DARK_FRACTION: Final = 0.5
+"""Smallest fraction of a block that is dark surroundings."""
+
+STRAY_ROUNDS: Final = 3
+"""The pedestal moves by less than its error after the second."""
 FEW_TILES: Final = 8
+
+
+Settled = tuple[Pedestal, RatioField, TileScales]
+"""What goes together."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,8 @@ def sample_pairs(
     stack = counts.normalise(stack)
     around = find_surroundings(stack)
     background = find_background(stack, around)
-    pedestal, field, tiles = _settle(background, decide_pedestal(background, around))
+    settled = _settle(background, decide_pedestal(background, around))
+    pedestal, field, tiles = _without_stray_light(background, around, stack, settled)
     saturated = stack.n_saturated / max(1, stack.n_overlap)
     correlation = _correlation(background.clean)
     return PairSample(
@@ -202,7 +212,7 @@ def _in_units(pedestal: Pedestal, unit: float) -> Pedestal:
     )
 
 
-def _settle(background: Background, decided: Pedestal) -> tuple[Pedestal, RatioField, TileScales]:
+def _settle(background: Background, decided: Pedestal) -> Settled:
     """Return pedestal, field and tiles that go together.
 
     Which light is pedestal decides how the ratio of dim tiles compares with that of bright ones.
@@ -212,15 +222,36 @@ def _settle(background: Background, decided: Pedestal) -> tuple[Pedestal, RatioF
     choices = [decided]
     if decided.source != "none" and not background.field.is_flat:
         choices.append(Pedestal(0.0, 0.0, decided.error, "none"))
-    clean, found = background.clean, []
-    for pedestal in choices:
-        line = LineFit(background.line.scale, pedestal.post, pedestal.pre)
-        field = smooth_ratio(clean, line, background.field, background.area)
-        tiles = tile_scales(clean, line, field.at(clean.x, clean.y))
-        found.append((pedestal, field, tiles))
+    found = [_with(background, pedestal) for pedestal in choices]
     if len(found) == 1:
         return found[0]
     return min(found, key=lambda one: left_out_misfit(one[2], background.field.frame))
+
+
+def _with(background: Background, pedestal: Pedestal) -> Settled:
+    """Return the field and the tiles that go with a pedestal."""
+    clean = background.clean
+    line = LineFit(background.line.scale, pedestal.post, pedestal.pre)
+    field = smooth_ratio(clean, line, background.field, background.area)
+    return pedestal, field, tile_scales(clean, line, field.at(clean.x, clean.y))
+
+
+def _without_stray_light(
+    background: Background, around: Surroundings, stack: PatchStack, settled: Settled
+) -> Settled:
+    """Return pedestal, field and tiles anew where a varying ratio tells stray light from pedestal.
+
+    Light that is taken for pedestal makes the ratio vary too much, which a second round mends.
+    """
+    if settled[1].is_flat or around.dark is None or around.post is None or around.post.clipped:
+        return settled
+    dark = block_averages(stack, around.dark, around.dark, DARK_FRACTION)
+    for _ in range(STRAY_ROUNDS):
+        found = pedestal_beneath(dark, around, settled[1], background.line.scale)
+        if found is None:
+            break
+        settled = _with(background, found)
+    return settled
 
 
 def _correlation(blocks: Blocks) -> float:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 from subtraction_pairs import SPEC, aligned_pair
@@ -40,6 +41,29 @@ def test_a_gradient_of_20_per_cent_is_followed_within_one_per_cent(changes):
     assert np.sqrt(np.mean(error**2)) < 0.01
     assert estimate.interval[0] < made.scale < estimate.interval[1]
     assert estimate.half_width < 0.01
+
+
+PEDESTALS = {"bits": 16, "coverage": 0.05, "pedestal": 200.0, "pre_pedestal": 120.0}
+EQUAL = {"coverage": 0.05, "ratio": 1.0, "pedestal": 20.0, "pre_pedestal": 20.0}
+
+
+@pytest.mark.parametrize("changes", [GRADIENT | PEDESTALS, GRADIENT | EQUAL], ids=str)
+def test_stray_light_follows_a_varying_ratio_and_pedestals_do_not(changes):
+    made, pair = found(**changes)
+    pedestal, truth = pair.sample.pedestal, make_pair(replace(SPEC, **changes)).truth
+    assert pedestal.pre == pytest.approx(changes["pre_pedestal"], rel=0.12)
+    estimate = estimate_scales(pair.sample, {})[""]
+    assert estimate.scale == pytest.approx(made.scale, rel=0.002)
+    assert abs(estimate.offset - made.offset) < 3 * pedestal.error
+    assert pair.cards()["PEDPRE"][0] == pedestal.pre
+    # What is left in the dark surroundings holds nothing of the variation.
+    left = pair.subtract(estimate, lambda rows, cols, _: np.ones((480, 480))).read_all()
+    dark = made.valid.read_all() & ~truth.sample_mask()
+    dark &= cv2.erode(dark.view(np.uint8), np.ones((15, 15), np.uint8)).view(np.bool_)
+    middle = int(np.median(np.nonzero(dark)[1]))
+    sides = [np.median(left[:, part][dark[:, part]]) for part in (np.s_[:middle], np.s_[middle:])]
+    light = 0.05 * made.scale * truth.pre_brightness(np.array([[240.0, 240.0]]))[0]
+    assert abs(sides[1] - sides[0]) < max(0.03 * light, 1.0)
 
 
 def test_a_bleached_spot_is_followed_and_leaves_the_scale_where_it_is():
