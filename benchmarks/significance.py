@@ -86,6 +86,14 @@ CASES = [
             ("ratio +-20 %, scale_field", {"ratio_gradient": 0.2}, "auto"),
         )
     ),
+    *(
+        Case(
+            f"16 bit, ratio +-20 %, pedestals {post}/{pre}, scale_field",
+            replace(BASE, ratio=r, bits=16, ratio_gradient=0.2, pedestal=post, pre_pedestal=pre),
+            scale_field="auto",
+        )
+        for r, post, pre in ((1.8, 700, 120), (1.0, 400, 400))
+    ),
 ]
 
 
