@@ -14,7 +14,7 @@ from typing import Any
 
 from exo2micro.batch.events import append_line, read_lines
 from exo2micro.batch.task import Result
-from exo2micro.errors import CheckpointError
+from exo2micro.errors import CheckpointError, RawFileNotFoundError
 from exo2micro.raster.atomic import explain_os_errors
 from exo2micro.raster.lock import FolderLock
 
@@ -57,7 +57,7 @@ class Journal:
     def create(cls, output_dir: Path, pairs: Sequence[Pair], request: object) -> "Journal":
         """Make the journal of a new batch and keep its request, custom code included."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%S")
-        folder = output_dir / FOLDER / f"{stamp}-{secrets.token_hex(3)}"
+        folder = output_dir.absolute() / FOLDER / f"{stamp}-{secrets.token_hex(3)}"
         journal = cls(folder, list(pairs))
         with explain_os_errors(folder, "write"):
             folder.mkdir(parents=True)
@@ -90,7 +90,7 @@ class Journal:
         CheckpointError
             If there was no batch in this output folder.
         """
-        folders = sorted((output_dir / FOLDER).glob(f"*/{_JOURNAL}"))
+        folders = sorted((output_dir.absolute() / FOLDER).glob(f"*/{_JOURNAL}"))
         if not folders:
             msg = f"no batch was run in {output_dir} yet; start one with `exo2micro batch`"
             raise CheckpointError(msg)
@@ -103,10 +103,14 @@ class Journal:
         ------
         CheckpointError
             If another version of the package wrote it.
+        RawFileNotFoundError
+            If its raw folder is not there any more.
         """
         path = self.folder / _REQUEST
         try:
-            return pickle.loads(path.read_bytes())
+            return pickle.loads(path.read_bytes()).in_folder(self.output_dir)
+        except RawFileNotFoundError:
+            raise
         except (OSError, AttributeError, ImportError, TypeError, pickle.UnpicklingError) as error:
             msg = f"{path} cannot be read ({error}); start a new batch, what is valid is kept"
             raise CheckpointError(msg) from error
@@ -133,6 +137,11 @@ class Journal:
     def end(self, reason: str) -> None:
         """Note that the batch ended."""
         self._note({"event": "end", "time": _now(), "reason": reason})
+
+    @property
+    def output_dir(self) -> Path:
+        """The output folder, where it lies now."""
+        return self.folder.parent.parent
 
     @property
     def lock(self) -> FolderLock:

@@ -18,6 +18,7 @@ from exo2micro.errors import (
     Exo2microError,
     InsufficientDiskError,
     ParameterError,
+    RawFileNotFoundError,
     RawPairingError,
 )
 from exo2micro.execution.extras import Extras, Step, configured_steps
@@ -37,7 +38,8 @@ class Request:
     Attributes
     ----------
     output_dir, raw_dir, checkpoint_format
-        Keywords of `SampleDye` for all pairs.
+        Keywords of `SampleDye` for all pairs; the folders are absolute, because tasks may run, and
+        a batch go on, in another current directory.
     settings : Snapshot
         Parameters and options of all pairs, resolved.
     steps : tuple of FunctionStep or ResolvedStep
@@ -96,6 +98,22 @@ class Request:
         """Return the same request in other processes."""
         return replace(self, parallel=parallel, n_workers=n_workers)
 
+    def in_folder(self, output_dir: Path) -> "Request":
+        """Return the same request where its output folder lies now.
+
+        Raises
+        ------
+        RawFileNotFoundError
+            If its raw folder is gone: every pair that is left would end with an error.
+        """
+        if not Path(self.raw_dir).is_dir():
+            msg = (
+                f"{self.raw_dir}, the raw folder of this batch, is not there; bring it back, or "
+                "start a new batch with another raw_dir: what is valid is kept"
+            )
+            raise RawFileNotFoundError(msg)
+        return replace(self, output_dir=str(output_dir))
+
     def workers(self, tasks: Sequence[Task]) -> int:
         """Return how many tasks run at once; -1: as many as the workers of a cluster take.
 
@@ -145,8 +163,8 @@ def make_request(
         name: settings.option(name) if value is None else value for name, value in options.items()
     }
     return Request(
-        output_dir=str(output_dir),
-        raw_dir=str(raw_dir),
+        output_dir=str(Path(output_dir).absolute()),
+        raw_dir=str(Path(raw_dir).absolute()),
         settings=settings,
         custom=extras.resolve(),
         steps=tuple(extras.steps),

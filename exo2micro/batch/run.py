@@ -140,7 +140,7 @@ def run_batch(
     )
     pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
     tasks = prepare(request, pairs)
-    journal = Journal.create(Path(output_dir), pairs, request)
+    journal = Journal.create(Path(request.output_dir), pairs, request)
     return _run(request, tasks, journal, progress)
 
 
@@ -167,6 +167,8 @@ def resume_batch(
     ------
     CheckpointError
         If there is no batch to go on with.
+    RawFileNotFoundError
+        If its raw folder is not there any more.
     OutputLockedError
         If it is still running.
     """

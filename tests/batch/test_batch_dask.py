@@ -1,24 +1,29 @@
 """A batch on a cluster: a scheduler and workers as separate processes, as on several machines."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import pytest
 from batch_lab import PAIRS, digests
 
 from exo2micro import run_batch
+from exo2micro.cli.app import main
 
 distributed = pytest.importorskip(
     "distributed", reason="needs dask.distributed: pip install 'exo2micro[dask]'"
 )
 
 
-def command(*arguments: str) -> subprocess.Popen:
+def command(*arguments: str, folder: Path) -> subprocess.Popen:
+    folder.mkdir()
     return subprocess.Popen(
         [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]],
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -26,17 +31,17 @@ def command(*arguments: str) -> subprocess.Popen:
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A scheduler and two workers with one thread each; the address and the workers."""
+    """A scheduler and two workers with one thread each, in folders of their own."""
     address = tmp_path / "scheduler.json"
     scheduler = command(
         "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-        "--scheduler-file", str(address),
+        "--scheduler-file", str(address), folder=tmp_path / "scheduler",
     )  # fmt: skip
     workers = [
         command(
             "dask_worker", "--scheduler-file", str(address), "--host", "127.0.0.1",
             "--nthreads", "1", "--no-dashboard", "--no-nanny",
-            "--local-directory", str(tmp_path / f"worker{i}"),
+            folder=tmp_path / f"worker{i}",
         )
         for i in range(2)
     ]  # fmt: skip
@@ -71,3 +76,16 @@ def test_a_cluster_that_loses_a_worker_finishes_the_batch(cluster, lab, calm):
     assert [r["status"].split(",")[0] for r in results] == ["complete"] * len(PAIRS)
     for sample, _ in PAIRS:
         assert digests(lab / "processed", sample) == calm[sample]
+
+
+def test_relative_folders_mean_those_of_the_command_not_of_a_worker(
+    cluster, lab, tmp_path, monkeypatch
+):
+    address, _ = cluster
+    with distributed.Client(scheduler_file=str(address), timeout="60s") as client:
+        client.wait_for_workers(2, timeout=60)
+    tcp = json.loads(address.read_text())["address"]
+    monkeypatch.chdir(lab)
+    assert main(["batch", "--scheduler", tcp, "--to-stage", "1", "-q"]) == 0
+    assert {path.name for path in (lab / "processed").glob("A*")} == {s for s, _ in PAIRS}
+    assert not list(tmp_path.glob("worker*/processed"))

@@ -21,7 +21,7 @@ from exo2micro.batch.prepare import make_request, prepare
 from exo2micro.batch.results import COLUMNS
 from exo2micro.cli.app import main
 from exo2micro.cli.exits import ExitCode, exit_code_of_batch
-from exo2micro.errors import CheckpointError, ParameterError, RawPairingError
+from exo2micro.errors import CheckpointError, ParameterError, RawFileNotFoundError, RawPairingError
 from exo2micro.execution.control_group import free_memory_bytes
 from exo2micro.execution.preflight import PreflightReport
 
@@ -256,6 +256,21 @@ def test_stop_on_the_first_error_and_go_on_later(lab, calm):
     path.write_bytes(whole)
     again = resume_batch(lab / "processed", retry_failed=True)
     assert [r["status"].split(",")[0] for r in again] == ["complete", "complete"]
+
+
+def test_a_batch_goes_on_from_any_folder_but_not_without_its_raw_files(lab, tmp_path, monkeypatch):
+    monkeypatch.chdir(lab)
+    run_batch(to_stage=1, on_error="stop", only=["A1/*"])
+    journal = Journal.latest(Path("processed"))
+    journal._append({"event": "start", "pid": 1, "host": "x", "time": "x", "pairs": PAIRS})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    results = resume_batch(lab / "processed")
+    assert [r["status"] for r in results] == ["complete", "complete"]
+    assert not list(Path().iterdir())
+    (lab / "raw").rename(lab / "taken")
+    with pytest.raises(RawFileNotFoundError, match="raw folder of this batch, is not there"):
+        resume_batch(lab / "processed", retry_failed=True)
 
 
 def test_without_a_batch_there_is_nothing_to_resume(tmp_path):
