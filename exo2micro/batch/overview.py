@@ -6,7 +6,7 @@ from typing import Any
 
 from exo2micro.batch.events import FINISHED, STAGE, WAITING, EventReader, TaskEvent
 from exo2micro.batch.journal import Journal, Pair
-from exo2micro.batch.run import stop
+from exo2micro.batch.task import stop
 from exo2micro.tables import Table
 
 

@@ -129,10 +129,22 @@ class Request:
 
 
 def leaves_this_process() -> bool:
-    """Tell whether the caller has chosen a joblib backend of other processes, such as dask."""
+    """Tell whether the caller has chosen a joblib backend of other processes, such as dask.
+
+    Raises
+    ------
+    ParameterError
+        If the backend cannot hand on results as they come.
+    """
     from joblib.parallel import get_active_backend
 
     backend, _ = get_active_backend(prefer="threads")
+    if not getattr(backend, "supports_return_generator", False):
+        msg = (
+            f"joblib's {type(backend).__name__} cannot hand on results as they come; choose "
+            "another backend with joblib.parallel_config: loky, threading or dask"
+        )
+        raise ParameterError(msg)
     return not getattr(backend, "supports_sharedmem", False)
 
 
@@ -159,6 +171,8 @@ def make_request(
     rows = tuple(read_overrides(overrides))
     _refuse_unused(Path(raw_dir), pair_layers, rows)
     extras = Extras([*configured_steps(raw_dir, params), *stages])
+    if options.get("parallel", False) is None and leaves_this_process():
+        options["parallel"] = True
     chosen = {
         name: settings.option(name) if value is None else value for name, value in options.items()
     }

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import errno
 import json
+import logging
 import os
 import pickle
 import queue
@@ -19,7 +20,9 @@ import psutil
 
 from exo2micro.batch.admission import memory_reserved
 from exo2micro.batch.events import EventLog
-from exo2micro.batch.task import Result, Task, error_result, skipped_result
+from exo2micro.batch.task import INTERRUPTED, Result, Task, error_result, skipped_result
+
+logger = logging.getLogger(__name__)
 
 _BOOTSTRAP = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
@@ -36,20 +39,30 @@ CRASHED = "TaskCrashedError"
 
 def supervise(task: Task) -> Result:
     """Run a task in a fresh process and return its result, whatever becomes of the process."""
-    log = EventLog(task)
+    log, result = EventLog(task), skipped_result(task, INTERRUPTED)
+    started = time.perf_counter()
+    try:
+        result = _supervised(task, log)
+    except Exception as error:
+        logger.exception("%s / %s cannot be supervised", task.sample, task.dye)
+        out_of_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
+        kind = "MemoryError" if out_of_memory else type(error).__name__
+        text = f"its process could not be started or followed: {str(error) or kind}"
+        result = error_result(task, text, kind) | {"seconds": time.perf_counter() - started}
+    finally:
+        log.finished(result)
+    return result
+
+
+def _supervised(task: Task, log: EventLog) -> Result:
     with contextlib.ExitStack() as stack:
         if not stack.enter_context(memory_reserved(task.memory_bytes, task.stopped, log.waiting)):
             return skipped_result(task, task.why_stopped())
         started = time.perf_counter()
-        try:
-            process = stack.enter_context(_child(task))
-            log.started(process.pid)
-            result = _outcome(task, process, log)
-        except OSError as error:
-            kind = "MemoryError" if error.errno == errno.ENOMEM else type(error).__name__
-            result = error_result(task, f"its process could not be started: {error}", kind)
+        process = stack.enter_context(_child(task))
+        log.started(process.pid)
+        result = _outcome(task, process, log)
         result["seconds"] = time.perf_counter() - started
-        log.finished(result)
     return result
 
 
@@ -76,12 +89,22 @@ def _outcome(task: Task, process: subprocess.Popen[bytes], log: EventLog) -> Res
             continue
         if line is None:
             return error_result(task, *_cause_of_death(process.wait()))
-        message: dict[str, Any] = json.loads(line)
+        message = _whole(line)
         if "result" in message:
             process.wait()
             result: Result = pickle.loads(base64.b64decode(message["result"]))
             return result
-        log.stage(message["stage"])
+        if "stage" in message:
+            log.stage(message["stage"])
+
+
+def _whole(line: bytes) -> dict[str, Any]:
+    """Return what a line says; nothing where the process died while it wrote it."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
 
 
 @contextlib.contextmanager

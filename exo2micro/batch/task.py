@@ -8,11 +8,15 @@ from typing import Any
 
 from exo2micro.execution.events import StageEvent
 from exo2micro.pipeline import SampleDye
+from exo2micro.raster.atomic import write_text_atomically
 
 logger = logging.getLogger(__name__)
 
 # How Python and the dynamic linker say that there is no memory for a stack, a library, a process.
 _NO_MEMORY_WORDS = ("can't start new thread", "failed to map segment", "Cannot allocate memory")
+
+INTERRUPTED = "cancelled; what was finished is kept, `exo2micro batch --resume` goes on from there"
+"""Why a task was left out after Ctrl-C or a signal that ends the batch."""
 
 Result = dict[str, Any]
 """What `SampleDye.run` returns, or an error as a mapping with the same keys."""
@@ -85,6 +89,11 @@ class Task:
 def stop_file(folder: Path) -> Path:
     """Return the file whose presence ends a batch: its tasks may run on several machines."""
     return folder / "stop"
+
+
+def stop(folder: Path, reason: str) -> None:
+    """Tell all tasks of a batch to end, on whatever machine they are."""
+    write_text_atomically(stop_file(folder), reason)
 
 
 def execute(task: Task, progress: Callable[[StageEvent], None] | None = None) -> Result:

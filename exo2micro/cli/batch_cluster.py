@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from exo2micro.errors import ClusterError, MissingPackageError
 
 _TIMEOUT = "30s"
+_SECONDS_UNTIL_A_WORKER = 300
+"""Job queues start workers within minutes; joblib by itself would wait for 10 s."""
 
 
 @contextmanager
@@ -34,5 +36,8 @@ def on_cluster(address: str | None) -> Iterator[None]:
     except (OSError, TimeoutError, ValueError) as error:
         msg = f"no dask scheduler answers at {address} ({error}); start one: dask scheduler"
         raise ClusterError(msg) from error
-    with client, joblib.parallel_config(backend="dask"):
+    with (
+        client,
+        joblib.parallel_config(backend="dask", wait_for_workers_timeout=_SECONDS_UNTIL_A_WORKER),
+    ):
         yield

@@ -48,6 +48,9 @@ def started_batch(lab: Path, code: str) -> tuple[subprocess.Popen, set[int]]:
     raise AssertionError("the batch did not start")
 
 
+ONE_BY_ONE = START.replace("parallel=True,\n          n_workers=2", "parallel='subprocess'")
+
+
 def wait_until_gone(pids) -> None:
     deadline = time.monotonic() + 30
     while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < deadline:
@@ -55,8 +58,17 @@ def wait_until_gone(pids) -> None:
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
 
 
+def latest_events(journal: Journal) -> list:
+    """Return the last event of each pair."""
+    return list({e.sample: e for e in EventReader(journal.folder).new()}.values())
+
+
 def test_a_batch_that_is_ended_again_and_again_leaves_no_process_and_is_resumed(lab, calm):
-    for number, code in ((signal.SIGINT, START), (signal.SIGTERM, GO_ON), (signal.SIGKILL, GO_ON)):
+    for number, code in (
+        (signal.SIGINT, ONE_BY_ONE),
+        (signal.SIGTERM, GO_ON),
+        (signal.SIGKILL, GO_ON),
+    ):
         process, pids = started_batch(lab, code)
         with pytest.raises(OutputLockedError, match=f"in use by process {process.pid}"):
             resume_batch(lab / "processed")
@@ -67,6 +79,8 @@ def test_a_batch_that_is_ended_again_and_again_leaves_no_process_and_is_resumed(
         journal = Journal.latest(lab / "processed")
         assert journal.ended == ("" if number == signal.SIGKILL else "cancelled")
         assert not journal.is_running
+        states = {event.kind for event in latest_events(journal)}
+        assert number == signal.SIGKILL or not states & {"started", "stage"}, "each end is noted"
         assert journal.unfinished
     results = resume_batch(lab / "processed")
     assert [r["status"].split(",")[0] for r in results] == ["complete"] * len(PAIRS)

@@ -43,7 +43,7 @@ class Saboteur:
 @pytest.fixture(autouse=True)
 def attentive(monkeypatch):
     """Let the saboteur hear of a stage while it still runs."""
-    monkeypatch.setattr("exo2micro.batch.run._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("exo2micro.batch.following._POLL_SECONDS", 0.01)
 
 
 def kill(pid: int) -> None:
@@ -81,6 +81,20 @@ def test_a_pair_that_is_killed_each_time_is_named_with_its_cause(lab, calm):
     again = resume_batch(lab / "processed", retry_failed=True)
     assert [r["status"] for r in again] == [r["status"] for r in again if "complete" in r["status"]]
     assert digests(lab / "processed", VICTIM[0]) == calm[VICTIM[0]]
+
+
+def test_a_child_that_dies_within_a_line_is_that_pairs_error(lab, monkeypatch):
+    torn = 'import os; os.write(1, b\'{"result": "gASV\'); os._exit(3)'
+    monkeypatch.setattr("exo2micro.batch.supervisor._BOOTSTRAP", torn)
+    results = batch(lab)
+    assert [r["error_type"] for r in results] == ["TaskCrashedError"] * len(PAIRS)
+    assert "exit code 3" in results[0]["status"]
+
+
+def test_whatever_fails_in_a_supervisor_is_that_pairs_error(lab, monkeypatch):
+    monkeypatch.setattr("exo2micro.batch.supervisor.memory_reserved", lambda *_: 1 / 0)
+    results = batch(lab)
+    assert [r["error_type"] for r in results] == ["ZeroDivisionError"] * len(PAIRS)
 
 
 HUNGRY = '''

@@ -12,16 +12,23 @@ from astropy.table import Table as AstropyTable
 from batch_lab import PAIRS
 
 from exo2micro import SampleDye, run_batch
-from exo2micro.batch import BatchResults, EventReader, Journal, plan_batch, resume_batch
+from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
 from exo2micro.batch.admission import Ledger
 from exo2micro.batch.events import append_line, read_lines
 from exo2micro.batch.overrides import params_for, read_overrides
 from exo2micro.batch.overview import batch_status, stop_batch
 from exo2micro.batch.prepare import make_request, prepare
 from exo2micro.batch.results import COLUMNS
+from exo2micro.batch.task import skipped_result, stop_file
 from exo2micro.cli.app import main
 from exo2micro.cli.exits import ExitCode, exit_code_of_batch
-from exo2micro.errors import CheckpointError, ParameterError, RawFileNotFoundError, RawPairingError
+from exo2micro.errors import (
+    CheckpointError,
+    ClusterError,
+    ParameterError,
+    RawFileNotFoundError,
+    RawPairingError,
+)
 from exo2micro.execution.control_group import free_memory_bytes
 from exo2micro.execution.preflight import PreflightReport
 
@@ -183,18 +190,41 @@ def test_a_full_disk_costs_a_line_of_the_journal_not_the_batch(tmp_path, monkeyp
     assert Journal.read(journal.folder).unfinished == PAIRS, "a resume runs it again"
 
 
-def test_other_backends_of_joblib_run_the_supervisors(lab):
-    with joblib.parallel_config(backend="loky"):
+def tell_where(task) -> dict:
+    """Stand in for a supervisor: no pair is run, the result tells in which process it was."""
+    return skipped_result(task, f"in process {os.getpid()}")
+
+
+@pytest.mark.parametrize("pairs", [PAIRS, PAIRS[:1]])
+def test_a_backend_that_was_chosen_runs_the_supervisors(archive, tmp_path, monkeypatch, pairs):
+    monkeypatch.setattr("exo2micro.batch.dispatch.supervise", tell_where)
+    with joblib.parallel_config(backend="loky", n_jobs=2):
         results = run_batch(
-            raw_dir=lab / "raw", output_dir=lab / "processed", parallel=True, n_workers=2,
-            to_stage=1,
-        )  # fmt: skip
-    assert [r["status"] for r in results] == ["complete", "complete"]
-    started = [e for e in EventReader(Journal.latest(lab / "processed").folder).new()
-               if e.kind == "started"]  # fmt: skip
-    parents = {e.detail["pid"] for e in started}
-    assert len(parents) == 2
-    assert os.getpid() not in parents
+            raw_dir=archive / "raw", output_dir=tmp_path, only=["/".join(pair) for pair in pairs]
+        )
+    assert len(results) == len(pairs)
+    assert f"in process {os.getpid()}" not in str(results)
+
+
+def test_a_backend_that_fails_ends_the_batch_in_words(archive, tmp_path, monkeypatch):
+    def lost(_task):
+        raise TimeoutError("no worker")
+
+    how = {"raw_dir": archive / "raw", "output_dir": tmp_path}
+    monkeypatch.setattr("exo2micro.batch.dispatch.supervise", lost)
+    with (
+        joblib.parallel_config(backend="loky", n_jobs=2),
+        pytest.raises(ClusterError, match=r"lost .*TimeoutError: no worker.* --resume"),
+    ):
+        run_batch(**how)
+    journal = Journal.latest(tmp_path)
+    assert "error of the batch itself" in journal.ended
+    assert stop_file(journal.folder).exists(), "the tasks on other machines end, too"
+    with (
+        joblib.parallel_config(backend="multiprocessing"),
+        pytest.raises(ParameterError, match="MultiprocessingBackend cannot .* loky"),
+    ):
+        run_batch(**how)
 
 
 @pytest.mark.parametrize(
