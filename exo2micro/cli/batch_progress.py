@@ -1,4 +1,4 @@
-"""Progress of a batch on stderr: a bar on a terminal, one line per finished pair elsewhere."""
+"""Progress of a batch on stderr: a bar on a terminal, elsewhere one line per pair that ended."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,19 +22,26 @@ def showing_tasks(terminal: Terminal) -> "Iterator[Callable[[TaskEvent], None]]"
         with _Bars(terminal) as bars:
             yield bars.take
     else:
-        yield lambda event: _say_finished(terminal, event)
+        yield lambda event: _say(terminal, event)
 
 
 def line_of(event: "TaskEvent") -> str:
-    """Return a finished pair as one line of text."""
+    """Return what is said of an event for good, as one line of text; empty for most of them."""
+    if event.kind == "waiting":
+        from exo2micro import format_bytes
+
+        need, free = (format_bytes(event.detail[k]) for k in ("need_bytes", "free_bytes"))
+        return f"{event.sample} / {event.dye}: waits for memory: needs {need}, free {free}"
+    if event.kind != "finished":
+        return ""
     seconds = event.detail.get("seconds")
     took = f" in {seconds:.1f} s" if seconds is not None else ""
     return f"{event.sample} / {event.dye}: {event.detail['status']}{took}"
 
 
-def _say_finished(terminal: Terminal, event: "TaskEvent") -> None:
-    if event.kind == "finished":
-        terminal.say(line_of(event))
+def _say(terminal: Terminal, event: "TaskEvent") -> None:
+    if line := line_of(event):
+        terminal.say(line)
 
 
 class _Bars:
@@ -63,7 +70,7 @@ class _Bars:
         )
         self._running: dict[tuple[str, str], TaskID] = {}
         self._batch: TaskID | None = None
-        self._done = 0
+        self._done: set[tuple[str, str]] = set()
         self._started = time.monotonic()
 
     def __enter__(self) -> "_Bars":
@@ -80,13 +87,15 @@ class _Bars:
         pair = (event.sample, event.dye)
         if self._batch is None:
             self._batch = self._progress.add_task("pairs", total=event.pairs, rate="")
+        if line := line_of(event):
+            self._progress.print(line)
         if event.kind == "finished":
             if (bar := self._running.pop(pair, None)) is not None:
                 self._progress.remove_task(bar)
-            self._done += 1
-            self._progress.update(self._batch, completed=self._done, rate=self._rate())
-            self._progress.print(line_of(event))
+            self._count(pair, is_done=True)
             return
+        if pair in self._done:  # it is tried again
+            self._count(pair, is_done=False)
         if pair not in self._running:
             self._running[pair] = self._progress.add_task(
                 " / ".join(pair), total=MAX_STAGE + 1, rate=""
@@ -97,7 +106,12 @@ class _Bars:
             text = f"{' / '.join(pair)}: {event.detail['title']}"
             self._progress.update(self._running[pair], completed=finished, description=text)
 
+    def _count(self, pair: tuple[str, str], *, is_done: bool) -> None:
+        assert self._batch is not None
+        (self._done.add if is_done else self._done.discard)(pair)
+        self._progress.update(self._batch, completed=len(self._done), rate=self._rate())
+
     def _rate(self) -> str:
         """Return in words how fast pairs are finished."""
-        hours = (time.monotonic() - self._started) / 3600
-        return f"{self._done / hours:.3g} pairs/h"
+        rate = len(self._done) / (time.monotonic() - self._started) * 3600
+        return f"{rate:.{0 if rate >= 10 else 1}f} pairs/h"

@@ -13,7 +13,7 @@ from batch_lab import PAIRS
 
 from exo2micro import SampleDye, run_batch
 from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
-from exo2micro.batch.admission import Ledger
+from exo2micro.batch.admission import Ledger, memory_reserved
 from exo2micro.batch.events import append_line, read_lines
 from exo2micro.batch.overrides import params_for, read_overrides
 from exo2micro.batch.overview import batch_status, stop_batch
@@ -321,11 +321,40 @@ def test_memory_is_promised_once(tmp_path):
     ledger.release(second)
 
 
-def test_promises_of_dead_processes_do_not_count(tmp_path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"x": {"pid": 2**22 + 1, "born": 1.0, "need": 10**15}},
+        {"x": {"pid": os.getpid(), "born": 1.0, "need": 10**15}},  # the number came again
+        {"x": {"pid": os.getpid(), "need": 10**15}},
+        {"x": 3},
+        [1, 2],
+    ],
+)
+def test_promises_of_dead_processes_and_what_is_none_do_not_count(tmp_path, content):
     ledger = Ledger(tmp_path)
-    (path,) = [ledger._path]
-    path.write_text(json.dumps({"x": {"pid": 2**22 + 1, "need": 10**15}}))
+    ledger._path.write_text(json.dumps(content))
     assert ledger.free() > 0
+    assert ledger.reserve(1)
+
+
+def test_without_a_ledger_a_task_starts_with_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file" / "tmp"))
+    (tmp_path / "file").write_text("not a folder")
+    with memory_reserved(1, lambda: False, lambda *_: None) as may_start:
+        assert may_start
+    assert "memory cannot be shared out" in caplog.text
+
+
+def test_a_task_says_once_that_it_waits_and_for_how_much(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("exo2micro.batch.admission._POLL_SECONDS", 0.01)
+    Ledger().reserve(10**18)
+    asked, told = iter([False, False, True]), []
+    with memory_reserved(10**12, lambda: next(asked), lambda *how: told.append(how)) as may_start:
+        assert not may_start
+    ((need, free),) = told
+    assert free < need == 10**12
 
 
 @pytest.mark.parametrize("version", [1, 2])
