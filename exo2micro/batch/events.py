@@ -14,21 +14,25 @@ from exo2micro.batch.task import Result, Task
 
 logger = logging.getLogger(__name__)
 
+PLANNED = "planned"
 WAITING, STARTED, STAGE, FINISHED = "waiting", "started", "stage", "finished"
 
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """One step of one task.
+    """One step of one task, or what the batch as a whole is about to do.
 
     Attributes
     ----------
     sample, dye : str
-        The pair.
+        The pair; empty for ``planned``.
     kind : str
-        ``waiting`` (for memory), ``started``, ``stage`` or ``finished``.
+        ``planned`` (once, before the first pair), ``waiting`` (for memory), ``started``, ``stage``
+        or ``finished``.
     detail : mapping
-        For ``stage`` the fields of `StageEvent`; for ``finished`` status and seconds; for
+        For ``planned`` the expected need of memory, disk and time in words (``text``); for
+        ``waiting`` the bytes that are needed and free;
+        for ``stage`` the fields of `StageEvent`; for ``finished`` status and seconds; for
         ``started`` process and machine.
     time : float
         Seconds since the epoch.

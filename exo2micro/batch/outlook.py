@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from exo2micro.batch.journal import Journal
+from exo2micro.batch.needs import Report, in_words, planned_part
 from exo2micro.batch.overrides import Overrides
-from exo2micro.batch.prepare import make_request, planned_part, prepare, select_pairs
+from exo2micro.batch.prepare import Prepared, make_request, prepare, select_pairs
 from exo2micro.batch.task import Task
 from exo2micro.errors import Exo2microError
 from exo2micro.execution.extras import Step
-from exo2micro.execution.preflight import PreflightReport, format_bytes
+from exo2micro.execution.preflight import format_bytes
 from exo2micro.pipeline import SampleDye
 from exo2micro.tables import Table
 
@@ -60,43 +61,20 @@ def plan_resumed(
         If there is no batch to go on with.
     """
     journal = Journal.latest(Path(output_dir))
-    tasks = prepare(journal.request(), journal.left(retry_failed=retry_failed), judge=False)
-    return _outlook(tasks)
+    pairs = journal.left(retry_failed=retry_failed)
+    return _outlook(prepare(journal.request(), pairs, judge=False))
 
 
-def _outlook(tasks: Sequence[Task]) -> Table:
+def _outlook(prepared: Prepared) -> Table:
     """Return one row per pair, and what all of them need together."""
-    reports = [_report(task) for task in tasks]
-    rows = [_row(task, report) for task, report in zip(tasks, reports, strict=True)]
-    needs = [report for report in reports if isinstance(report, PreflightReport)]
-    busy = sum(bool(row["to run"]) for row in rows)
-    footer = f"\n{busy} of {len(rows)} pairs have something to run"
-    if needs:
-        disk = sum(report.disk_bytes for report in needs)
-        minutes = sum(report.seconds for report in needs) / 60
-        time = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-        free = needs[0].free_disk_bytes
-        footer += (
-            f": {format_bytes(disk)} to be written, {format_bytes(free)} free; about {time} "
-            "one after the other on two cores"
-        )
-        if disk > free:
-            footer += (
-                "\nThis does not fit: free space, choose another output_dir, or run fewer pairs"
-            )
-    return Table(rows, footer=footer)
+    rows = [
+        _row(task, report) for task, report in zip(prepared.tasks, prepared.reports, strict=True)
+    ]
+    lines = [in_words(prepared.reports, prepared.needs), *prepared.needs.problems]
+    return Table(rows, footer="\n" + "\n".join(lines))
 
 
-def _report(task: Task) -> PreflightReport | Exo2microError | None:
-    """Return what a pair needs; None where nothing is to run."""
-    try:
-        pair = SampleDye(task.sample, task.dye, **task.options)
-        return pair.preflight(**planned_part(task.call))
-    except Exo2microError as error:
-        return error
-
-
-def _row(task: Task, report: PreflightReport | Exo2microError | None) -> dict[str, Any]:
+def _row(task: Task, report: Report) -> dict[str, Any]:
     """Return the outlook of one pair; an error becomes the reason."""
     row: dict[str, Any] = {"sample": task.sample, "dye": task.dye}
     need: dict[str, Any] = {"memory": None, "disk": None, "seconds": None, "fits": None}

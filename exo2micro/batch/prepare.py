@@ -3,20 +3,19 @@
 import fnmatch
 import logging
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from exo2micro.batch.journal import Pair
+from exo2micro.batch.needs import Report, report_of, together
 from exo2micro.batch.overrides import Overrides, params_for, read_overrides, unused_rows
 from exo2micro.batch.task import Task
 from exo2micro.config import PairLayer, Snapshot, layers_of_pair, read_config_files, resolve_layers
 from exo2micro.custom.run_code import CustomCode
 from exo2micro.errors import (
     Exo2microError,
-    InsufficientDiskError,
     ParameterError,
     RawFileNotFoundError,
     RawPairingError,
@@ -24,8 +23,7 @@ from exo2micro.errors import (
 from exo2micro.execution.extras import Extras, Step, configured_steps
 from exo2micro.execution.machine import available_cores, available_memory_bytes
 from exo2micro.execution.parameters import ParameterSet, settings_from
-from exo2micro.execution.preflight import existing_folder, format_bytes
-from exo2micro.pipeline import SampleDye
+from exo2micro.execution.preflight import PreflightReport, require
 from exo2micro.raw import diagnose_raw_layout, discover_tasks
 
 logger = logging.getLogger(__name__)
@@ -246,7 +244,26 @@ def _matches(pair: Pair, pattern: str) -> bool:
     return fnmatch.fnmatchcase("/".join(pair), pattern)
 
 
-def prepare(request: Request, pairs: Sequence[Pair], *, judge: bool = True) -> list[Task]:
+@dataclass(frozen=True)
+class Prepared:
+    """A batch that is ready to start.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        Its tasks, with the memory that each is expected to need.
+    reports : list
+        What each of them needs.
+    needs : PreflightReport
+        What all of them need together.
+    """
+
+    tasks: list[Task]
+    reports: list[Report]
+    needs: PreflightReport
+
+
+def prepare(request: Request, pairs: Sequence[Pair], *, judge: bool = True) -> Prepared:
     """Return the tasks of a batch, checked as far as that is possible before it starts.
 
     Parameters
@@ -256,22 +273,55 @@ def prepare(request: Request, pairs: Sequence[Pair], *, judge: bool = True) -> l
     pairs : sequence of (str, str)
         Sample and dye of each task.
     judge : bool
-        Whether to refuse what does not fit onto the disk.
+        Whether to refuse what does not fit into memory or onto the disk.
 
     Raises
     ------
     ParameterError
         If a parameter of any pair is wrong.
-    InsufficientDiskError
-        If the output of all pairs together does not fit, unless ``force_run``.
+    InsufficientMemoryError, InsufficientDiskError
+        If a pair does not fit into memory, or the output of all not onto the disk, unless
+        ``force_run``.
     """
     tasks = [_task(request, pair) for pair in pairs]
-    tasks = _fitting(request, tasks, judge=judge and not request.call.get("force_run"))
+    reports = [report_of(task) for task in tasks]
+    tasks = [
+        replace(task, memory_bytes=report.memory_bytes)
+        if isinstance(report, PreflightReport)
+        else task
+        for task, report in zip(tasks, reports, strict=True)
+    ]
+    parallel = request.parallel is True and len(tasks) > 1
+    workers = request.workers(tasks) if parallel else 1
+    needs = together(
+        tasks,
+        reports,
+        Path(request.output_dir),
+        at_once=workers if workers > 0 else len(tasks),
+        keeps_all=(request.call.get("keep") or request.settings.option("keep")) != "final",
+    )
+    if judge:
+        _judge(request, tasks, reports, needs)
     cores = available_cores()
-    if tasks and request.parallel is True:
-        cores = 1 if leaves_this_process() else cores // request.workers(tasks)
+    if request.parallel is True:
+        cores = 1 if leaves_this_process() else cores // workers
     threads = request.settings.option("threads") or max(1, cores)
-    return [replace(t, options={**t.options, "threads": threads}) for t in tasks]
+    tasks = [replace(t, options={**t.options, "threads": threads}) for t in tasks]
+    return Prepared(tasks, reports, needs)
+
+
+def _judge(
+    request: Request, tasks: Sequence[Task], reports: Sequence[Report], needs: PreflightReport
+) -> None:
+    """Refuse what does not fit, and warn of what may not."""
+    for task, report in zip(tasks, reports, strict=True):
+        if isinstance(report, Exo2microError):
+            # The task itself will end with this error; the others can run.
+            logger.warning("%s / %s: %s", task.sample, task.dye, report)
+    for warning in needs.warnings:
+        logger.warning("%s", warning)
+    if not request.call.get("force_run"):
+        require(needs)
 
 
 def _task(request: Request, pair: Pair) -> Task:
@@ -289,37 +339,3 @@ def _task(request: Request, pair: Pair) -> Task:
         "custom": request.custom,
     }
     return Task(sample, dye, options, request.call, request.timeout_per_task)
-
-
-def _fitting(request: Request, tasks: Sequence[Task], *, judge: bool) -> list[Task]:
-    """Return the tasks with their expected memory; compare the disk they need with what is free."""
-    sized, disk = [], 0
-    for task in tasks:
-        pair = SampleDye(task.sample, task.dye, **task.options)
-        try:
-            report = pair.preflight(**planned_part(task.call))
-        except Exo2microError as error:
-            # The task itself will end with this error; the others can run.
-            logger.warning("%s / %s: %s", task.sample, task.dye, error)
-            sized.append(task)
-            continue
-        if report is None:
-            sized.append(task)
-            continue
-        disk += report.disk_bytes
-        sized.append(replace(task, memory_bytes=report.memory_bytes))
-    folder = existing_folder(Path(request.output_dir))
-    free = shutil.disk_usage(folder).free
-    if judge and disk > free:
-        msg = (
-            f"the batch would write about {format_bytes(disk)}, {format_bytes(free)} are free in "
-            f"{request.output_dir}; free space, choose another output_dir, run fewer pairs, or "
-            "start all the same with force_run"
-        )
-        raise InsufficientDiskError(msg)
-    return sized
-
-
-def planned_part(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those keywords of a run that its plan takes."""
-    return {name: call[name] for name in ("from_stage", "to_stage", "force") if name in call}

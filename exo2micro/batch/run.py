@@ -1,19 +1,25 @@
 """Running a batch: which pairs, in which processes, and what becomes of each."""
 
+import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from exo2micro.batch.dispatch import work_off
+from exo2micro.batch.events import PLANNED, TaskEvent
 from exo2micro.batch.following import Progress, followed, signals_as_interrupt
 from exo2micro.batch.journal import Journal
+from exo2micro.batch.needs import in_words
 from exo2micro.batch.overrides import Overrides
-from exo2micro.batch.prepare import Request, make_request, prepare, select_pairs
+from exo2micro.batch.prepare import Prepared, Request, make_request, prepare, select_pairs
 from exo2micro.batch.results import BatchResults
-from exo2micro.batch.task import Task, skipped_result, stop_file
+from exo2micro.batch.task import skipped_result, stop_file
 from exo2micro.execution.closing import close_batch
 from exo2micro.execution.extras import Step
+
+logger = logging.getLogger(__name__)
 
 Parallel = bool | Literal["subprocess"]
 
@@ -97,8 +103,9 @@ def run_batch(
         If there is nothing to run, or a sample or dye is unknown.
     ParameterError
         If an argument or a parameter is wrong; nothing is run then.
-    InsufficientDiskError
-        If the output of all pairs together does not fit, unless `force_run`.
+    InsufficientMemoryError, InsufficientDiskError
+        If a pair does not fit into memory, or the output of all not onto the disk, unless
+        `force_run`.
     ClusterError
         If the workers of the chosen joblib backend cannot be used or were lost; what was finished
         is kept.
@@ -126,9 +133,9 @@ def run_batch(
         stages=stages,
     )
     pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
-    tasks = prepare(request, pairs)
+    prepared = prepare(request, pairs)
     journal = Journal.create(Path(request.output_dir), pairs, request)
-    return _run(request, tasks, journal, progress)
+    return _run(request, prepared, journal, progress)
 
 
 def resume_batch(
@@ -163,19 +170,19 @@ def resume_batch(
     request: Request = journal.request()
     if parallel is not None or n_workers is not None:
         request = request.on(request.parallel if parallel is None else parallel, n_workers)
-    pairs = journal.left(retry_failed=retry_failed)
-    tasks = prepare(request, pairs) if pairs else []
-    return _run(request, tasks, journal, progress)
+    prepared = prepare(request, journal.left(retry_failed=retry_failed))
+    return _run(request, prepared, journal, progress)
 
 
 def _run(
-    request: Request, tasks: Sequence[Task], journal: Journal, progress: Progress | None
+    request: Request, prepared: Prepared, journal: Journal, progress: Progress | None
 ) -> BatchResults:
     """Run tasks, keep the journal, return the results of the whole batch in task order."""
-    tasks = [task.inside(journal.folder, len(tasks)) for task in tasks]
+    tasks = [task.inside(journal.folder, len(prepared.tasks)) for task in prepared.tasks]
     with journal.lock.held():
         stop_file(journal.folder).unlink(missing_ok=True)
         journal.start([(task.sample, task.dye) for task in tasks])
+        _announce(prepared, progress)
         with followed(journal, progress), signals_as_interrupt():
             work_off(request, tasks, journal)
     missing = [t for t in tasks if (t.sample, t.dye) not in journal.results]
@@ -184,3 +191,11 @@ def _run(
     }
     close_batch(Path(request.output_dir))
     return BatchResults(results[pair] for pair in journal.pairs)
+
+
+def _announce(prepared: Prepared, progress: Progress | None) -> None:
+    """Say what the batch is expected to need."""
+    text = in_words(prepared.reports, prepared.needs)
+    logger.info("%s", text)
+    if progress is not None:
+        progress(TaskEvent("", "", PLANNED, {"text": text}, time.time(), len(prepared.tasks)))

@@ -27,6 +27,8 @@ def showing_tasks(terminal: Terminal) -> "Iterator[Callable[[TaskEvent], None]]"
 
 def line_of(event: "TaskEvent") -> str:
     """Return what is said of an event for good, as one line of text; empty for most of them."""
+    if event.kind == "planned":
+        return str(event.detail["text"])
     if event.kind == "waiting":
         from exo2micro import format_bytes
 
@@ -89,6 +91,8 @@ class _Bars:
             self._batch = self._progress.add_task("pairs", total=event.pairs, rate="")
         if line := line_of(event):
             self._progress.print(line)
+        if event.kind == "planned":
+            return
         if event.kind == "finished":
             if (bar := self._running.pop(pair, None)) is not None:
                 self._progress.remove_task(bar)

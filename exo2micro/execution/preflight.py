@@ -59,6 +59,8 @@ class PreflightReport:
         Expected time on two cores.
     problems : tuple of str
         Why the run should not start, with remedies; empty if it may.
+    final_disk_bytes : int
+        The part of the output that ``keep='final'`` leaves.
     """
 
     memory_bytes: int
@@ -67,6 +69,7 @@ class PreflightReport:
     free_disk_bytes: int
     seconds: float
     problems: tuple[str, ...]
+    final_disk_bytes: int = 0
 
     @property
     def ok(self) -> bool:
@@ -248,7 +251,10 @@ def preflight_check(
 
     differences = len(active_estimators(params))
     memory = estimate_pipeline_memory(canvas, post_shape, bits, threads, stages) + custom_bytes
-    disk = estimate_pipeline_output_size(post_shape, checkpoint_format, differences, bits, stages)
+    disk, final = (
+        estimate_pipeline_output_size(post_shape, checkpoint_format, differences, bits, written)
+        for written in (stages, {_LAST_STAGE} & set(stages))
+    )
     free_memory = get_available_memory()
     free_disk = shutil.disk_usage(existing_folder(Path(output_dir))).free
     problems = []
@@ -270,7 +276,7 @@ def preflight_check(
         for stage, base in _BASE_SECONDS.items()
         if stage in stages
     )
-    return PreflightReport(memory, free_memory, disk, free_disk, seconds, tuple(problems))
+    return PreflightReport(memory, free_memory, disk, free_disk, seconds, tuple(problems), final)
 
 
 def require(report: PreflightReport) -> None:

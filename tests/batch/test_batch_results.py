@@ -15,16 +15,18 @@ from exo2micro import SampleDye, run_batch
 from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
 from exo2micro.batch.admission import Ledger, memory_reserved
 from exo2micro.batch.events import append_line, read_lines
+from exo2micro.batch.needs import together
 from exo2micro.batch.overrides import params_for, read_overrides
 from exo2micro.batch.overview import batch_status, stop_batch
 from exo2micro.batch.prepare import make_request, prepare
 from exo2micro.batch.results import COLUMNS
-from exo2micro.batch.task import skipped_result, stop_file
+from exo2micro.batch.task import Task, skipped_result, stop_file
 from exo2micro.cli.app import main
 from exo2micro.cli.exits import ExitCode, exit_code_of_batch
 from exo2micro.errors import (
     CheckpointError,
     ClusterError,
+    InsufficientMemoryError,
     ParameterError,
     RawFileNotFoundError,
     RawPairingError,
@@ -157,7 +159,7 @@ def boundary_widths(lab: Path, **how) -> list[int]:
         lab / "processed", lab / "raw", how.pop("params", None), call={}, parallel=None,
         checkpoint_format=None, **{"overrides": None} | how,
     )  # fmt: skip
-    return [task.options["params"]["boundary_width"] for task in prepare(request, PAIRS)]
+    return [task.options["params"]["boundary_width"] for task in prepare(request, PAIRS).tasks]
 
 
 def test_the_project_file_and_a_table_set_parameters_of_single_pairs(lab):
@@ -268,6 +270,31 @@ def test_the_plan_says_what_would_run_and_why(archive, tmp_path):
     assert row["fits"] == "fine"
     assert "1 of 1 pairs have something to run: " in str(table)
     assert not (tmp_path / "p").exists()
+
+
+def test_what_does_not_fit_is_refused_before_anything_starts(archive, tmp_path, monkeypatch):
+    how = {"raw_dir": archive / "raw", "output_dir": tmp_path / "p"}
+    monkeypatch.setattr("exo2micro.batch.dispatch.supervise", tell_where)
+    told = []
+    monkeypatch.setattr("exo2micro.batch.needs.available_memory_bytes", lambda: 10_000_000)
+    with pytest.raises(InsufficientMemoryError, match=r"A1 / DAPI, A2 / DAPI\), 10.0 MB avail"):
+        run_batch(**how)
+    assert "(refuse)\nnot enough memory" in str(plan_batch(**how))
+    assert not (tmp_path / "p").exists()
+    run_batch(**how, parallel="subprocess", force_run=True, progress=told.append)
+    assert "2 of 2 pairs have something to run: memory up to" in told[0].detail["text"]
+
+
+def test_what_is_not_kept_takes_space_only_while_its_pair_runs(tmp_path):
+    reports = [PreflightReport(1, 1, 10, 1, 1.0, (), 4), PreflightReport(1, 1, 30, 1, 1.0, (), 6)]
+    tasks = [Task("A", "D", {}), Task("B", "D", {})]
+
+    def disk(**how) -> int:
+        return together(tasks, reports, tmp_path, **{"at_once": 1} | how).disk_bytes
+
+    assert disk(keeps_all=True) == 40
+    assert disk(keeps_all=False) == 4 + 6 + 24
+    assert disk(keeps_all=False, at_once=2) == 40
 
 
 def test_stop_on_the_first_error_and_go_on_later(lab, calm):
