@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     )
     from exo2micro.alignment.interior import InteriorSettings
     from exo2micro.alignment.transform import Transform
-    from exo2micro.batch.run import run_batch
+    from exo2micro.batch.outlook import plan_batch
+    from exo2micro.batch.run import resume_batch, run_batch
     from exo2micro.census import detect_pair, detection_limit
     from exo2micro.custom.manager import CustomFunctionManager
     from exo2micro.defaults import DEFAULTS, PARAMETER_REGISTRY
@@ -79,6 +80,7 @@ _HOMES = {
     "load_image_pair": "raw",
     "open_difference": "detection",
     "params_from_suffix": "suffix",
+    "plan_batch": "batch.outlook",
     "plot_difference_histogram": "plotting.difference_histogram",
     "plot_difference_image": "plotting.difference_image",
     "plot_excess_heatmap": "plotting.excess_heatmap",
@@ -98,6 +100,7 @@ _HOMES = {
     "refine_interior_ecc": "alignment.functions",
     "refine_interior_sift": "alignment.functions",
     "register_highorder": "alignment.functions",
+    "resume_batch": "batch.run",
     "run_batch": "batch.run",
     "show": "plotting.figure",
     "survey_raw_channels": "raw",
@@ -129,6 +132,7 @@ __all__ = [
     "load_image_pair",
     "open_difference",
     "params_from_suffix",
+    "plan_batch",
     "plot_difference_histogram",
     "plot_difference_image",
     "plot_excess_heatmap",
@@ -148,6 +152,7 @@ __all__ = [
     "refine_interior_ecc",
     "refine_interior_sift",
     "register_highorder",
+    "resume_batch",
     "run_batch",
     "show",
     "survey_raw_channels",

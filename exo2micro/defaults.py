@@ -449,3 +449,6 @@ _register(
         ),
     },
 )
+
+OWN_PARAMETERS = frozenset(PARAMETER_REGISTRY)
+"""The parameters of the package itself; scripts and plugins may add others."""

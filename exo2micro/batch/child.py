@@ -1,6 +1,7 @@
 """The process of one task: reads it from stdin, tells its steps on stdout, ends with its parent."""
 
 import base64
+import faulthandler
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ def main() -> None:
     messages = _private_stdout()
     task = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    faulthandler.enable()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
 
     def tell(event: StageEvent) -> None:

@@ -1,14 +1,16 @@
 """Working off the tasks of a batch: in which processes, and what becomes of each."""
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from exo2micro.batch.child import LOG_FORMAT
 from exo2micro.batch.events import EventLog
 from exo2micro.batch.following import Running
 from exo2micro.batch.journal import Journal
-from exo2micro.batch.prepare import Request, leaves_this_process
+from exo2micro.batch.request import Request, leaves_this_process
 from exo2micro.batch.supervisor import KILLED, supervise
 from exo2micro.batch.task import INTERRUPTED, Result, Task, execute, skipped_result, stop, stop_file
 from exo2micro.errors import ClusterError, Exo2microError
@@ -37,7 +39,7 @@ def work_off(request: Request, tasks: Sequence[Task], journal: Journal) -> None:
         reason = "cancelled"
         stop(journal.folder, INTERRUPTED)
         running.wait_for_the_last()
-        raise
+        raise KeyboardInterrupt(INTERRUPTED) from None
     except BaseException as error:
         stop(journal.folder, f"{reason}; `exo2micro batch --resume` goes on from there")
         running.wait_for_the_last()
@@ -78,7 +80,7 @@ def _retried(request: Request, task: Task, result: Result) -> tuple[Result, int]
     """
     attempt = 1
     while result.get("error_type") in OUT_OF_MEMORY and attempt <= request.retries:
-        (new,) = _results(request, [task.alone()], in_a_process=True)
+        (new,) = _results(request, [task.alone()])
         if str(new["status"]).startswith("skipped"):
             break
         attempt, result = attempt + 1, new
@@ -88,19 +90,22 @@ def _retried(request: Request, task: Task, result: Result) -> tuple[Result, int]
 def _settle(request: Request, journal: Journal, task: Task, result: Result, attempt: int) -> None:
     """Enter a final result into the journal."""
     result["attempts"] = attempt
-    if attempt > 1 and not str(result["status"]).startswith("error"):
+    is_error = str(result["status"]).startswith("error")
+    if task.log is not None and task.log.exists():
+        result["log"] = str(task.log)
+    if attempt > 1 and is_error:
+        result["status"] += f"; attempt {attempt}, alone and with one thread, ended so, too"
+    elif attempt > 1:
         note = f"ran out of memory at first; attempt {attempt}, alone and with one thread, worked"
         result["messages"] = [*result.get("messages", ()), note]
     journal.record(result, attempt)
-    if request.on_error == "stop" and str(result["status"]).startswith("error"):
+    if request.on_error == "stop" and is_error:
         stop(journal.folder, f"stopped after the error of {task.sample} / {task.dye}")
 
 
-def _results(
-    request: Request, tasks: Sequence[Task], *, in_a_process: bool = False
-) -> Iterable[Result]:
+def _results(request: Request, tasks: Sequence[Task]) -> Iterable[Result]:
     """Yield results as they come."""
-    if request.parallel is False and not in_a_process:
+    if request.parallel is False:
         return map(_in_this_process, tasks)
     elsewhere = request.parallel is True and leaves_this_process()
     if not elsewhere and (request.parallel is not True or len(tasks) < 2):
@@ -125,6 +130,24 @@ def _results(
     return results
 
 
+@contextlib.contextmanager
+def _logged(task: Task) -> Iterator[None]:
+    """Write what the package logs into the task's file, too, at the level that is set."""
+    if task.log is None:
+        yield
+        return
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(task.log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    package = logging.getLogger("exo2micro")
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()
+
+
 def _in_this_process(task: Task) -> Result:
     if task.stopped():
         return skipped_result(task, task.why_stopped())
@@ -132,7 +155,8 @@ def _in_this_process(task: Task) -> Result:
     log.started(os.getpid())
     started = time.perf_counter()
     try:
-        result = execute(task, lambda event: log.stage(vars(event)))
+        with _logged(task):
+            result = execute(task, lambda event: log.stage(vars(event)))
     finally:
         result["seconds"] = time.perf_counter() - started
         log.finished(result)

@@ -7,6 +7,7 @@ import os
 import pickle
 import secrets
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ FOLDER = "_batches"
 
 _JOURNAL = "journal.jsonl"
 _REQUEST = "request.pickle"
+_NAMED_BATCHES = 5
 
 Pair = tuple[str, str]
 
@@ -45,6 +47,10 @@ class Journal:
         Process, machine and start of the latest run of this batch.
     ended : str
         How the latest run ended; empty while it goes on, or where it was killed.
+    running : set of (str, str)
+        Pairs of the latest run that it has not settled yet.
+    started : float
+        When the latest run started, seconds since the epoch; what was told before is history.
     """
 
     folder: Path
@@ -52,11 +58,13 @@ class Journal:
     results: dict[Pair, Result] = field(default_factory=dict)
     owner: Mapping[str, Any] = field(default_factory=dict)
     ended: str = ""
+    running: set[Pair] = field(default_factory=set)
+    started: float = 0.0
 
     @classmethod
     def create(cls, output_dir: Path, pairs: Sequence[Pair], request: object) -> "Journal":
         """Make the journal of a new batch and keep its request, custom code included."""
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%S")
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
         folder = output_dir.absolute() / FOLDER / f"{stamp}-{secrets.token_hex(3)}"
         journal = cls(folder, list(pairs))
         with explain_os_errors(folder, "write"):
@@ -90,11 +98,51 @@ class Journal:
         CheckpointError
             If there was no batch in this output folder.
         """
-        folders = sorted((output_dir.absolute() / FOLDER).glob(f"*/{_JOURNAL}"))
+        return cls.find(output_dir, None)
+
+    @classmethod
+    def find(cls, output_dir: Path, name: str | None) -> "Journal":
+        """Return the journal of a batch, by default of the one that started last.
+
+        Raises
+        ------
+        CheckpointError
+            If there was no such batch in this output folder.
+        """
+        folders = cls._folders(output_dir)
         if not folders:
             msg = f"no batch was run in {output_dir} yet; start one with `exo2micro batch`"
             raise CheckpointError(msg)
-        return cls.read(folders[-1].parent)
+        if name is None:
+            return cls.read(folders[-1])
+        for folder in folders:
+            if folder.name == name:
+                return cls.read(folder)
+        names = ", ".join(folder.name for folder in folders[-_NAMED_BATCHES:])
+        msg = f"there is no batch {name} in {output_dir}; the latest ones are {names}"
+        raise CheckpointError(msg)
+
+    @classmethod
+    def _folders(cls, output_dir: Path) -> list[Path]:
+        """Return the folders of all batches, in order of their start."""
+        files = sorted((output_dir.absolute() / FOLDER).glob(f"*/{_JOURNAL}"))
+        return [file.parent for file in files]
+
+    def unfinished_others(self) -> list["Journal"]:
+        """Return the other batches of this output folder that have pairs without a result."""
+        journals = map(Journal.read, self._folders(self.output_dir))
+        return [j for j in journals if j.folder != self.folder and j.unfinished]
+
+    def why_nothing_is_left(self) -> str:
+        """Return in words that a batch is finished, and what else could be gone on with."""
+        text = f"{self.folder}: each pair has a result already"
+        if self.failed:
+            text += f"; {len(self.failed)} ended with an error: --retry-failed runs them again"
+        others = ", ".join(
+            f"{other.folder.name} ({len(other.unfinished)} pairs left)"
+            for other in self.unfinished_others()
+        )
+        return text + (f"; not finished: {others}; go on with --batch NAME" if others else "")
 
     def request(self) -> Any:  # noqa: ANN401
         """Return what was asked of the batch, exactly as it was then.
@@ -123,6 +171,7 @@ class Journal:
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
                 "time": _now(),
+                "seconds": time.time(),
                 "pairs": [list(pair) for pair in self.pairs],
                 "running": [list(pair) for pair in pairs],
             }
@@ -194,11 +243,16 @@ class Journal:
                 self.pairs = [(sample, dye) for sample, dye in entry["pairs"]]
                 self.owner = {key: entry[key] for key in ("pid", "host", "time")}
                 self.ended = ""
+                self.running = {(sample, dye) for sample, dye in entry.get("running", ())}
+                self.started = float(entry.get("seconds", 0.0))
             case "result":
                 result = dict(entry["result"])
-                self.results[result["sample"], result["dye"]] = result
+                pair = result["sample"], result["dye"]
+                self.results[pair] = result
+                self.running.discard(pair)
             case "end":
                 self.ended = entry["reason"]
+                self.running = set()
 
 
 def _now() -> str:

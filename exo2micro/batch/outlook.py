@@ -8,7 +8,8 @@ from typing import Any
 from exo2micro.batch.journal import Journal
 from exo2micro.batch.needs import Report, in_words, planned_part
 from exo2micro.batch.overrides import Overrides
-from exo2micro.batch.prepare import Prepared, make_request, prepare, select_pairs
+from exo2micro.batch.prepare import Prepared, prepare, select_pairs
+from exo2micro.batch.request import make_request
 from exo2micro.batch.task import Task
 from exo2micro.errors import Exo2microError
 from exo2micro.execution.extras import Step
@@ -51,7 +52,10 @@ def plan_batch(
 
 
 def plan_resumed(
-    output_dir: str | os.PathLike[str] = "processed", *, retry_failed: bool = False
+    output_dir: str | os.PathLike[str] = "processed",
+    *,
+    batch: str | None = None,
+    retry_failed: bool = False,
 ) -> Table:
     """Return what `resume_batch` would do.
 
@@ -60,7 +64,7 @@ def plan_resumed(
     CheckpointError
         If there is no batch to go on with.
     """
-    journal = Journal.latest(Path(output_dir))
+    journal = Journal.find(Path(output_dir), batch)
     pairs = journal.left(retry_failed=retry_failed)
     return _outlook(prepare(journal.request(), pairs, judge=False))
 

@@ -64,25 +64,25 @@ class BatchResults(list[Result]):
         ParameterError
             For another ending.
         """
-        path = Path(path)
-        if path.suffix == ".csv":
-            write_text_atomically(path, self.csv_text())
-        elif path.suffix == ".ecsv":
-            write_text_atomically(path, self._ecsv())
-        else:
-            msg = f"a batch's table is written as .csv or .ecsv, got {path.name!r}"
-            raise ParameterError(msg)
+        path = checked_table_name(path)
+        write_text_atomically(path, self.csv_text() if path.suffix == ".csv" else self._ecsv())
         return path
 
     def problems(self) -> str:
         """Return the pairs that are not simply complete, each with its cause; empty if none."""
-        lines = [
-            f"  {r['sample']} / {r['dye']}: {r['status']}" for r in self if r["status"] not in _GOOD
-        ]
+        lines = []
+        for r in self:
+            if r["status"] not in _GOOD:
+                lines.append(f"  {r['sample']} / {r['dye']}: {r['status']}")
+                if r.get("log"):
+                    lines.append(f"    log: {r['log']}")
         return "\n".join(["", "PROBLEMS", *lines]) if lines else ""
 
     def __str__(self) -> str:
-        rows = [{name: row_of(result)[name] for name in _SHOWN} for result in self]
+        rows = [
+            {name: row_of(result)[name] for name in _SHOWN} | {"status": short_status(result)}
+            for result in self
+        ]
         return str(Table(rows, footer=self.problems()))
 
     def csv_text(self) -> str:
@@ -114,6 +114,26 @@ class BatchResults(list[Result]):
         text = io.StringIO()
         table.write(text, format="ascii.ecsv")
         return text.getvalue()
+
+
+def checked_table_name(path: str | Path) -> Path:
+    """Return the path of a table.
+
+    Raises
+    ------
+    ParameterError
+        If its name does not end in ``.csv`` or ``.ecsv``.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".ecsv"):
+        msg = f"a batch's table is written as .csv or .ecsv, got {path.name!r}"
+        raise ParameterError(msg)
+    return path
+
+
+def short_status(result: Mapping[str, Any]) -> str:
+    """Return a status without its text: that of an error would push a table apart."""
+    return str(result["status"]).partition(":")[0]
 
 
 def row_of(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from exo2micro.batch.following import Progress, followed, signals_as_interrupt
 from exo2micro.batch.journal import Journal
 from exo2micro.batch.needs import in_words
 from exo2micro.batch.overrides import Overrides
-from exo2micro.batch.prepare import Prepared, Request, make_request, prepare, select_pairs
+from exo2micro.batch.prepare import Prepared, prepare, select_pairs
+from exo2micro.batch.request import Request, make_request
 from exo2micro.batch.results import BatchResults
 from exo2micro.batch.task import skipped_result, stop_file
+from exo2micro.batch.travel import refuse_what_stays_here
 from exo2micro.execution.closing import close_batch
 from exo2micro.execution.extras import Step
 
@@ -133,6 +135,8 @@ def run_batch(
         stages=stages,
     )
     pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
+    if request.parallel is not False:
+        refuse_what_stays_here()
     prepared = prepare(request, pairs)
     journal = Journal.create(Path(request.output_dir), pairs, request)
     return _run(request, prepared, journal, progress)
@@ -141,20 +145,25 @@ def run_batch(
 def resume_batch(
     output_dir: str | os.PathLike[str] = "processed",
     *,
+    batch: str | None = None,
     retry_failed: bool = False,
     parallel: Parallel | None = None,
     n_workers: int | None = None,
+    timeout_per_task: float | None = None,
     progress: Progress | None = None,
 ) -> BatchResults:
-    """Go on with the latest batch: run the pairs that have no result yet.
+    """Go on with a batch: run the pairs that have no result yet.
 
     Parameters
     ----------
     output_dir : path
         Output folder of the batch.
+    batch : str, optional
+        Name of the batch, as its folder in ``_batches``; by default the latest one.
     retry_failed : bool
-        Also run the pairs again that ended with an error.
-    parallel, n_workers, progress
+        Also run the pairs again that ended with an error. A verdict FAIL is none: it would come
+        out the same.
+    parallel, n_workers, timeout_per_task, progress
         As for `run_batch`; by default as the batch was started.
 
     Raises
@@ -166,12 +175,16 @@ def resume_batch(
     OutputLockedError
         If it is still running.
     """
-    journal = Journal.latest(Path(output_dir))
-    request: Request = journal.request()
-    if parallel is not None or n_workers is not None:
-        request = request.on(request.parallel if parallel is None else parallel, n_workers)
-    prepared = prepare(request, journal.left(retry_failed=retry_failed))
-    return _run(request, prepared, journal, progress)
+    journal = Journal.find(Path(output_dir), batch)
+    request: Request = journal.request().but(
+        parallel=parallel, n_workers=n_workers, timeout_per_task=timeout_per_task
+    )
+    if request.parallel is not False:
+        refuse_what_stays_here()
+    pairs = journal.left(retry_failed=retry_failed)
+    if not pairs:
+        logger.warning("%s", journal.why_nothing_is_left())
+    return _run(request, prepare(request, pairs), journal, progress)
 
 
 def _run(

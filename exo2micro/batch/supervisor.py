@@ -21,6 +21,8 @@ import psutil
 from exo2micro.batch.admission import memory_reserved
 from exo2micro.batch.events import EventLog
 from exo2micro.batch.task import INTERRUPTED, Result, Task, error_result, skipped_result
+from exo2micro.execution.machine import available_memory_bytes
+from exo2micro.execution.preflight import format_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +82,8 @@ def _outcome(task: Task, process: subprocess.Popen[bytes], log: EventLog) -> Res
             end_group(process)
             text = (
                 f"took longer than timeout_per_task = {task.timeout_s:g} s and was ended; "
-                "what was finished is kept: run it again, or allow more time"
+                "what was finished is kept: go on with `exo2micro batch --retry-failed`, and with "
+                "--timeout if it needs longer"
             )
             return error_result(task, text, "TimeoutError")
         try:
@@ -88,7 +91,7 @@ def _outcome(task: Task, process: subprocess.Popen[bytes], log: EventLog) -> Res
         except queue.Empty:
             continue
         if line is None:
-            return error_result(task, *_cause_of_death(process.wait()))
+            return error_result(task, *_cause_of_death(process.wait(), task.memory_bytes))
         message = _whole(line)
         if "result" in message:
             process.wait()
@@ -148,18 +151,24 @@ def _read_lines(stream: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
     lines.put(None)
 
 
-def _cause_of_death(code: int) -> tuple[str, str]:
+def _cause_of_death(code: int, expected_bytes: int) -> tuple[str, str]:
     """Return in words why a process ended without a result, and an error type."""
     if code == -getattr(signal, "SIGKILL", 9):
-        text = "killed by the system (SIGKILL), probably out of memory"
+        free = format_bytes(available_memory_bytes())
+        text = (
+            "killed by the system (SIGKILL), probably out of memory: about "
+            f"{format_bytes(expected_bytes)} expected at the peak, {free} free after its end; "
+            "close other programs or take a machine with more memory, then run it again "
+            "(`exo2micro batch --retry-failed`)"
+        )
         return text, KILLED
     if code < 0:
         name = signal.Signals(-code).name
         return (
-            f"the process crashed ({name}); the last lines of its log tell where",
-            "TaskCrashedError",
+            f"the process crashed ({name}); the end of its log shows in which function",
+            CRASHED,
         )
-    return f"the process ended by itself with exit code {code} and no result", "TaskCrashedError"
+    return f"the process ended by itself with exit code {code} and no result", CRASHED
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

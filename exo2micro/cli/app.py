@@ -100,8 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal = Terminal(json="--json" in arguments)
     try:
         code = app.main(arguments, prog_name="exo2micro", standalone_mode=False, obj=terminal)
-    except click.Abort:
-        text = "interrupted; what was finished is kept, the same command goes on from there"
+    except click.Abort as abort:
+        # A command that is gone on with in another way says how.
+        remedy = "what was finished is kept, the same command goes on from there"
+        text = str(abort) or f"interrupted; {remedy}"
         terminal.error(text, "Interrupted")
         return ExitCode.INTERRUPTED
     except click.ClickException as error:

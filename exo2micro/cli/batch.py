@@ -3,7 +3,7 @@
 import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from exo2micro.cli.batch_cluster import on_cluster
 from exo2micro.cli.batch_progress import showing_tasks
 from exo2micro.cli.exits import ExitCode, exit_code_of_batch
 from exo2micro.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from exo2micro.batch import BatchResults
 
 
 @click.group(
@@ -24,6 +27,7 @@ Examples:
   exo2micro batch --overrides per_pair.csv --dry-run
   exo2micro batch --resume              go on after a crash or Ctrl-C
   exo2micro batch --retry-failed        run the pairs again that ended with an error
+  exo2micro batch --resume --batch NAME go on with an earlier one; `batch status` names them
   exo2micro batch --where verdict=CHECK run those pairs of the latest batch
   exo2micro batch status                from another terminal, while it runs
 
@@ -41,6 +45,7 @@ Exit code: the gravest of all pairs: 1 error or skipped, 4 FAIL, 3 CHECK, 0 PASS
 )
 @click.option("--resume", is_flag=True, help="Go on with the latest batch.")
 @click.option("--retry-failed", is_flag=True, help="Go on, and run pairs with an error again.")
+@options.batch_name
 @click.option("--dry-run", is_flag=True, help="Show what would run and why; run nothing.")
 @click.option(
     "--strict-dyes/--no-strict-dyes",
@@ -101,43 +106,78 @@ def batch(terminal: Terminal, **how: Any) -> int:  # noqa: ANN401
     come at the end.
     """
     if click.get_current_context().invoked_subcommand is not None:
-        return ExitCode.PASS
+        return _inherit(how["output_dir"])
     resumes = how.pop("resume") or how["retry_failed"]
     if resumes:
         _refuse_new_options()
+    elif how["name"] is not None:
+        text = "--batch says which batch goes on: give --resume or --retry-failed, too"
+        raise click.UsageError(text)
     if how.pop("dry_run"):
         return _dry_run(terminal, how, resumes=resumes)
     return _run(terminal, how, resumes=resumes)
 
 
+def _inherit(output_dir: Path) -> int:
+    """Let the folder given before ``status`` or ``stop`` hold for them; refuse other options."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = str(option.name)
+        is_given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if is_given and name not in ("output_dir", "verbose", "quiet"):
+            command = context.invoked_subcommand
+            text = f"{option.opts[0]} means nothing before {command}; leave it out or put it behind"
+            raise click.UsageError(text)
+    context.default_map = {name: {"output_dir": output_dir} for name in ("status", "stop")}
+    return ExitCode.PASS
+
+
 def _run(terminal: Terminal, how: dict[str, Any], *, resumes: bool) -> int:
+    from exo2micro.batch.results import checked_table_name
+
+    table = how.pop("table")
+    if table is not None:
+        checked_table_name(table)
+    try:
+        results = _results(terminal, how, resumes=resumes)
+    except KeyboardInterrupt as interrupt:
+        raise click.Abort(*interrupt.args) from None
+    code, problem = exit_code_of_batch(results), ""
+    try:
+        if table is not None:
+            results.write(table)
+    except OSError as error:
+        code, problem = ExitCode.ERROR, f"the table is not written: {error}"
+    terminal.result({"results": list(results), "exit_code": int(code)}, lambda: str(results))
+    if problem:
+        terminal.err.print(f"error: {problem}", soft_wrap=True)
+    return code
+
+
+def _results(terminal: Terminal, how: dict[str, Any], *, resumes: bool) -> "BatchResults":
     from exo2micro.batch import resume_batch, run_batch
 
-    table, retry_failed = how.pop("table"), how.pop("retry_failed")
+    retry_failed, name = how.pop("retry_failed"), how.pop("name")
     parallel = bool(how.pop("parallel") or how["n_workers"] or how["scheduler"])
     with on_cluster(how.pop("scheduler")), showing_tasks(terminal) as progress:
         if resumes:
-            results = resume_batch(
+            return resume_batch(
                 how["output_dir"],
+                batch=name,
                 retry_failed=retry_failed,
                 parallel=True if parallel else None,
                 n_workers=how["n_workers"],
+                timeout_per_task=how["timeout_per_task"],
                 progress=progress,
             )
-        else:
-            how["only"] = _matching(how.pop("where"), how)
-            how["params"] = how.pop("settings")
-            results = run_batch(
-                **_selection(how),
-                **how,
-                parallel=parallel or _configured_parallel(how["raw_dir"]),
-                progress=progress,
-            )
-    if table is not None:
-        results.write(table)
-    code = exit_code_of_batch(results)
-    terminal.result({"results": list(results), "exit_code": int(code)}, lambda: str(results))
-    return code
+        how["only"] = _matching(how.pop("where"), how)
+        how["params"] = how.pop("settings")
+        return run_batch(
+            **_selection(how),
+            **how,
+            parallel=parallel or _configured_parallel(how["raw_dir"]),
+            progress=progress,
+        )
 
 
 def _configured_parallel(raw_dir: Path) -> Any:  # noqa: ANN401
@@ -147,8 +187,8 @@ def _configured_parallel(raw_dir: Path) -> Any:  # noqa: ANN401
     return resolve_config(raw_dir).option("parallel") or "subprocess"
 
 
-_WHEN_RESUMING = {"resume", "retry_failed", "dry_run", "parallel", "n_workers", "scheduler"} | {
-    *("table", "output_dir", "as_json", "verbose", "quiet")
+_WHEN_RESUMING = {"resume", "retry_failed", "name", "dry_run", "parallel", "n_workers"} | {
+    *("scheduler", "timeout_per_task", "table", "output_dir", "as_json", "verbose", "quiet")
 }
 
 
@@ -170,7 +210,7 @@ def _dry_run(terminal: Terminal, how: dict[str, Any], *, resumes: bool) -> int:
     from exo2micro.batch import plan_batch, plan_resumed
 
     if resumes:
-        table = plan_resumed(how["output_dir"], retry_failed=how["retry_failed"])
+        table = plan_resumed(how["output_dir"], batch=how["name"], retry_failed=how["retry_failed"])
     else:
         how["only"] = _matching(how.pop("where"), how)
         kept = ("output_dir", "raw_dir", "from_stage", "to_stage", "force", "checkpoint_format")
@@ -215,23 +255,26 @@ def _is_named(row: dict[str, Any], pattern: str) -> bool:
 
 
 @batch.command()
+@options.batch_name
 @options.output_dir
 @options.speaking()
-def status(terminal: Terminal, output_dir: Path) -> int:
+def status(terminal: Terminal, output_dir: Path, name: str | None) -> int:
     """Show how far the latest batch is; works from another terminal while it runs."""
     from exo2micro.batch.overview import batch_status
 
-    table = batch_status(output_dir)
-    terminal.result({"pairs": table.rows, "state": table.title}, lambda: str(table))
+    table = batch_status(output_dir, name)
+    document = {"pairs": table.rows, "state": table.title, "remarks": table.footer.strip()}
+    terminal.result(document, lambda: str(table))
     return ExitCode.PASS
 
 
 @batch.command()
+@options.batch_name
 @options.output_dir
 @options.speaking()
-def stop(terminal: Terminal, output_dir: Path) -> int:
+def stop(terminal: Terminal, output_dir: Path, name: str | None) -> int:
     """End the latest batch from another terminal; what was finished is kept."""
     from exo2micro.batch.overview import stop_batch
 
-    terminal.say(stop_batch(output_dir))
+    terminal.say(stop_batch(output_dir, name))
     return ExitCode.PASS

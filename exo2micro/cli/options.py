@@ -79,6 +79,9 @@ output_dir = click.option(
     help="Folder of the results.",
 )
 folders = stacked(raw_dir, output_dir)
+batch_name = click.option(
+    "--batch", "name", metavar="NAME", help="Another batch than the latest; its folder's name."
+)
 selection = stacked(
     click.option(
         "--sample", "--samples", "samples", multiple=True, help="Only this one; repeat for more."

@@ -1,6 +1,7 @@
 """One writer at a time for each pair's folder."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -64,7 +65,19 @@ class FolderLock:
             self._lock.acquire()
         except Timeout:
             return True
+        except OSError:  # whoever may only read there asks without writing
+            return self._is_held_as_a_reader_sees_it()
         self._lock.release()
+        return False
+
+    def _is_held_as_a_reader_sees_it(self) -> bool:
+        descriptor = os.open(self._folder / _LOCK, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
         return False
 
     def _sign(self) -> None:

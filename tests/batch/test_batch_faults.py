@@ -76,7 +76,8 @@ def test_a_pair_that_is_killed_each_time_is_named_with_its_cause(lab, calm):
     results = batch(lab, parallel=True, n_workers=2, progress=Saboteur(kill, 2, 3))
     assert results[0]["status"].startswith("error: killed by the system (SIGKILL), probably out of")
     assert results[0]["attempts"] == 2
-    assert "PROBLEMS" in str(results)
+    assert "--retry-failed`); attempt 2, alone and" in results[0]["status"]
+    assert f"    log: {results[0]['log']}" in str(results)
     assert_others_are_calm(lab, calm, results)
     again = resume_batch(lab / "processed", retry_failed=True)
     assert [r["status"] for r in again] == [r["status"] for r in again if "complete" in r["status"]]
@@ -208,6 +209,7 @@ def test_a_custom_function_that_leaves_the_program_is_that_pairs_error(
     results = batch(lab, parallel=parallel, stages=["leave:after=1"], to_stage=1)
     assert [r["error_type"] for r in results] == ["SystemExit", "SystemExit"]
     assert "called exit(7)" in results[0]["status"]
+    assert "SystemExit: 7" in Path(results[0]["log"]).read_text()
 
 
 def test_a_custom_function_that_crashes_the_interpreter_is_that_pairs_error(
@@ -218,6 +220,7 @@ def test_a_custom_function_that_crashes_the_interpreter_is_that_pairs_error(
     results = batch(lab, only=["A1/*"], stages=["crash:after=4"])
     assert results[0]["error_type"] == "TaskCrashedError"
     assert "SIGSEGV" in results[0]["status"]
+    assert "in crash" in Path(results[0]["log"]).read_text(), "the log shows the function"
     assert_others_are_calm(lab, calm, [*results, *batch(lab, only=["A2/*"])])
 
 

@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import math
 import os
 from pathlib import Path
 
@@ -14,15 +15,17 @@ from batch_lab import PAIRS
 from exo2micro import SampleDye, run_batch
 from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
 from exo2micro.batch.admission import Ledger, memory_reserved
-from exo2micro.batch.events import append_line, read_lines
+from exo2micro.batch.events import EventLog, append_line, read_lines
 from exo2micro.batch.needs import together
 from exo2micro.batch.overrides import params_for, read_overrides
 from exo2micro.batch.overview import batch_status, stop_batch
-from exo2micro.batch.prepare import make_request, prepare
+from exo2micro.batch.prepare import prepare
+from exo2micro.batch.request import make_request
 from exo2micro.batch.results import COLUMNS
 from exo2micro.batch.task import Task, skipped_result, stop_file
 from exo2micro.cli.app import main
 from exo2micro.cli.exits import ExitCode, exit_code_of_batch
+from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import (
     CheckpointError,
     ClusterError,
@@ -119,21 +122,55 @@ def test_nothing_starts_where_an_argument_is_wrong(archive, tmp_path):
     wrong = [
         {"parallel": "thread"},
         {"on_error": "explode"},
-        {"timeout_per_task": 5.0},
+        {"timeout_per_task": "600"},
+        {"timeout_per_task": math.nan},
         {"retries": -1},
+        {"retries": 1.5},
         {"n_workers": 0},
+        {"n_workers": "2"},
+        {"n_workers": 2.5},
+        {"keep": "finall"},
+        {"from_stage": 9},
+        {"to_stage": 7},
+        {"from_stage": 3, "to_stage": 2},
         {"params": {"boundary_widht": 3}},
         {"overrides": [{"sample": "nobody", "boundary_width": 3}]},
         {"overrides": [{"sample": "A1", "scale_min": 0.9, "scale_max": 0.1}]},
         {"stages": ["nosuchfunction:after=3"]},
     ]
     for arguments in wrong:
-        with pytest.raises((ParameterError, ValueError)):
+        with pytest.raises((ParameterError, ValueError), match="must be|boundary|scale_m|nosuch"):
             run_batch(**how, **arguments)
     for arguments in ({"samples": ["ZZ"]}, {"dyes": ["DAPl"]}, {"only": ["A9/*"]}):
         with pytest.raises(RawPairingError, match="survey"):
             run_batch(**how, **arguments)
     assert not (tmp_path / "processed").exists()
+
+
+@pytest.fixture
+def unknown_elsewhere():
+    """A parameter that this process alone knows."""
+    PARAMETER_REGISTRY["my_radius"] = (2.0, "xmr", 4, "for this test")
+    yield "parameter my_radius"
+    del PARAMETER_REGISTRY["my_radius"]
+
+
+def test_what_no_other_process_knows_is_refused_where_they_do_the_work(
+    archive, tmp_path, monkeypatch, unknown_elsewhere
+):
+    how = {"raw_dir": archive / "raw", "output_dir": tmp_path / "p", "to_stage": 1}
+    with pytest.raises(ParameterError, match=f"{unknown_elsewhere}: .* parallel=False"):
+        run_batch(**how, parallel="subprocess")
+    monkeypatch.setattr("exo2micro.pipeline.load_image_pair", lambda *_, **__: None)
+    with pytest.raises(ParameterError, match="load_image_pair was replaced, parameter"):
+        run_batch(**how, parallel=True)
+    assert not (tmp_path / "p").exists()
+
+
+def test_an_old_call_with_a_timeout_that_has_no_effect_is_told_so(archive, tmp_path, caplog):
+    how = {"raw_dir": archive / "raw", "output_dir": tmp_path / "p", "only": ["A1/*"]}
+    run_batch(**how, to_stage=1, parallel=False, timeout_per_task=600)
+    assert "timeout_per_task = 600 s has no effect" in caplog.text
 
 
 def test_an_unknown_dye_is_only_warned_of_where_that_is_asked_for(archive, tmp_path, caplog):
@@ -229,9 +266,104 @@ def test_a_backend_that_fails_ends_the_batch_in_words(archive, tmp_path, monkeyp
         run_batch(**how)
 
 
+def journal_of(folder: Path, *statuses: str) -> Journal:
+    """Return the journal of a batch that ended, with these results of its pairs."""
+    journal = Journal.create(folder, PAIRS, Asked())
+    journal.start(PAIRS)
+    for (sample, dye), status in zip(PAIRS, statuses, strict=False):
+        journal.record({"sample": sample, "dye": dye, "status": status}, 1)
+    journal.end("done")
+    return journal
+
+
+class Asked:
+    """Stands in for a request."""
+
+
+def test_a_batch_that_is_not_the_latest_is_named_and_found(tmp_path):
+    first = journal_of(tmp_path, "complete")
+    latest = journal_of(tmp_path, "complete", "error: no")
+    assert Journal.latest(tmp_path).folder == latest.folder
+    assert Journal.find(tmp_path, first.folder.name).unfinished == [PAIRS[1]]
+    assert f"not finished: {first.folder.name}, 1 of 2" in batch_status(tmp_path).footer
+    why = latest.why_nothing_is_left()
+    assert "--retry-failed" in why
+    assert f"{first.folder.name} (1 pairs left); go on with --batch" in why
+    assert "skipped" not in str(batch_status(tmp_path, first.folder.name))
+    with pytest.raises(CheckpointError, match=f"no batch x in .*{latest.folder.name}"):
+        Journal.find(tmp_path, "x")
+
+
+def test_a_retry_hides_the_old_error_and_old_events_while_it_runs(tmp_path):
+    journal = journal_of(tmp_path, "complete", "error: no")
+    task = Task(*PAIRS[1], {}, folder=journal.folder)
+    EventLog(task).finished({"status": "error: no"})
+    journal.start([PAIRS[1]])
+    with journal.lock.held():
+        table = batch_status(tmp_path)
+    assert [row["state"] for row in table] == ["complete", "waiting for its turn"]
+    assert "1 of 2 done" in table.title
+    assert "PROBLEMS" not in table.footer
+    EventLog(task).started(1)
+    assert batch_status(tmp_path)[1]["state"] == "error", "killed: the old result is the last"
+
+
+def test_status_of_a_folder_that_may_only_be_read(tmp_path, monkeypatch):
+    journal = journal_of(tmp_path, "complete", "complete")
+    with journal.lock.held():
+        pass
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("filelock.BaseFileLock.acquire", refused)
+    assert ": done, 2 of 2 done" in batch_status(tmp_path).title
+
+
+def test_the_table_is_checked_first_and_a_failed_write_does_not_hide_it(
+    archive, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("exo2micro.batch.dispatch.supervise", tell_where)
+    where = ["--raw-dir", str(archive / "raw"), "--output-dir", str(tmp_path / "p")]
+    assert main(["batch", *where, "--table", "t.xlsx"]) == ExitCode.USAGE
+    assert not (tmp_path / "p").exists()
+    (tmp_path / "file").write_text("not a folder")
+    table = str(tmp_path / "file" / "t.csv")
+    assert main(["batch", *where, "--table", table]) == ExitCode.ERROR
+    said = capsys.readouterr()
+    assert "skipped: in process" in said.out
+    assert "the table is not written" in said.err
+
+
+def test_the_folder_of_a_batch_may_stand_before_status(tmp_path, capsys):
+    journal_of(tmp_path, "complete", "complete")
+    assert main(["batch", "--output-dir", str(tmp_path), "status"]) == 0
+    assert str(tmp_path) in capsys.readouterr().out
+    assert main(["batch", "--sample", "A1", "status"]) == ExitCode.USAGE
+    assert "--sample means nothing before status" in capsys.readouterr().err
+
+
+def test_what_is_said_after_a_signal_is_how_to_go_on(archive, tmp_path, monkeypatch, capsys):
+    def interrupted(_task):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("exo2micro.batch.dispatch.supervise", interrupted)
+    where = ["--raw-dir", str(archive / "raw"), "--output-dir", str(tmp_path)]
+    assert main(["batch", "--force", *where]) == ExitCode.INTERRUPTED
+    assert "`exo2micro batch --resume` goes on" in capsys.readouterr().err
+
+
+def test_a_resumed_batch_keeps_its_options_but_those_that_are_given(archive, tmp_path):
+    how = {"checkpoint_format": None, "overrides": None, "call": {}}
+    request = make_request(tmp_path, archive / "raw", None, **how, n_workers=3, parallel=True)
+    resumed = request.but(parallel=True, n_workers=None, timeout_per_task=60)
+    assert (resumed.n_workers, resumed.timeout_per_task) == (3, 60.0)
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (["--batch", "x"], "give --resume or --retry-failed"),
         (["--resume", "--set", "pad=3"], "--set would change nothing"),
         (["--retry-failed", "--sample", "A1"], "--sample would change nothing"),
         (["--where", "colour=red"], "the columns are sample, dye"),
@@ -307,8 +439,11 @@ def test_stop_on_the_first_error_and_go_on_later(lab, calm):
     journal = Journal.latest(lab / "processed")
     assert journal.failed == [PAIRS[0]]
     assert journal.unfinished == [PAIRS[1]]
-    states = [row["state"] for row in batch_status(lab / "processed")]
-    assert states[0].startswith("error: ")
+    table = batch_status(lab / "processed")
+    assert [row["state"] for row in table] == ["error", "skipped"]
+    assert "1 of 2 done, 1 of them with an error" in table.title
+    assert "PROBLEMS\n  A1 / DAPI: error: " in table.footer
+    assert "log: " in table.footer
     assert "is not running" in stop_batch(lab / "processed")
     path.write_bytes(whole)
     again = resume_batch(lab / "processed", retry_failed=True)
