@@ -25,6 +25,10 @@ class RawPairingError(Exo2microError, ValueError):
     """Raw files do not form exactly one pre/post pair for a sample and dye."""
 
 
+class RawPairMissingError(RawPairingError, RawFileNotFoundError):
+    """What was asked for has no complete pair in the raw folder."""
+
+
 class RawReadError(Exo2microError, OSError):
     """A raw file exists but cannot be read: truncated, unknown format, unsupported layout."""
 

@@ -139,7 +139,7 @@ class EventReader:
     def new(self) -> list[TaskEvent]:
         """Return the events written since the last call, in order of time."""
         events: list[TaskEvent] = []
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob("*/*.jsonl")):
             seen = self._seen.get(path, 0)
             if path.stat().st_size == seen:
                 continue

@@ -200,18 +200,18 @@ class Journal:
     @property
     def unfinished(self) -> list[Pair]:
         """Pairs that have no result, or that a cancel left out."""
+        failed = set(self.failed)
         return [
             p
             for p in self.pairs
-            if p not in self.results or self.results[p]["status"].startswith("skipped")
+            if p not in self.results
+            or (self.results[p]["status"].startswith("skipped") and p not in failed)
         ]
 
     @property
     def failed(self) -> list[Pair]:
-        """Pairs that ended with an error."""
-        return [
-            p for p in self.pairs if str(self.results.get(p, {}).get("status")).startswith("error")
-        ]
+        """Pairs that ended with an error, or lacked a file and could not start."""
+        return [p for p in self.pairs if _is_failed(self.results.get(p, {}))]
 
     def left(self, *, retry_failed: bool) -> list[Pair]:
         """Return the pairs to go on with: the unfinished ones, if asked also the failed ones."""
@@ -253,6 +253,13 @@ class Journal:
             case "end":
                 self.ended = entry["reason"]
                 self.running = set()
+
+
+def _is_failed(result: Result) -> bool:
+    status = str(result.get("status"))
+    return status.startswith("error") or (
+        status.startswith("skipped") and result.get("error_type") is not None
+    )
 
 
 def _now() -> str:

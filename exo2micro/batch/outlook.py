@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exo2micro.batch.journal import Journal
+from exo2micro.batch.journal import Journal, Pair
 from exo2micro.batch.needs import Report, in_words, planned_part
 from exo2micro.batch.overrides import Overrides
-from exo2micro.batch.prepare import Prepared, prepare, select_pairs
+from exo2micro.batch.prepare import Prepared, prepare
 from exo2micro.batch.request import make_request
+from exo2micro.batch.selection import Names, select_pairs
 from exo2micro.batch.task import Task
 from exo2micro.errors import Exo2microError
 from exo2micro.execution.extras import Step
@@ -19,8 +20,8 @@ from exo2micro.tables import Table
 
 
 def plan_batch(
-    samples: Sequence[str] | None = None,
-    dyes: Sequence[str] | None = None,
+    samples: Names = None,
+    dyes: Names = None,
     params: Mapping[str, Any] | None = None,
     output_dir: str | os.PathLike[str] = "processed",
     raw_dir: str | os.PathLike[str] = "raw",
@@ -31,7 +32,7 @@ def plan_batch(
     *,
     strict_dyes: bool = True,
     overrides: Overrides = None,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     stages: Sequence[Step | str] = (),
 ) -> Table:
     """Return what `run_batch` would do: for each pair the stages to run, why, and their needs.
@@ -47,8 +48,8 @@ def plan_batch(
         call={"from_stage": from_stage, "to_stage": to_stage, "force": force},
         stages=stages,
     )
-    pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
-    return _outlook(prepare(request, pairs, judge=False))
+    chosen = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
+    return _outlook(prepare(request, chosen.pairs, judge=False), chosen.left_out)
 
 
 def plan_resumed(
@@ -69,10 +70,17 @@ def plan_resumed(
     return _outlook(prepare(journal.request(), pairs, judge=False))
 
 
-def _outlook(prepared: Prepared) -> Table:
+_NO_NEED: dict[str, Any] = {"memory": None, "disk": None, "seconds": None, "fits": None}
+
+
+def _outlook(prepared: Prepared, left_out: Mapping[Pair, str] | None = None) -> Table:
     """Return one row per pair, and what all of them need together."""
     rows = [
         _row(task, report) for task, report in zip(prepared.tasks, prepared.reports, strict=True)
+    ]
+    rows += [
+        {"sample": sample, "dye": dye, "to run": "", "why": f"skipped: {why}"} | _NO_NEED
+        for (sample, dye), why in (left_out or {}).items()
     ]
     lines = [in_words(prepared.reports, prepared.needs), *prepared.needs.problems]
     return Table(rows, footer="\n" + "\n".join(lines))
@@ -81,7 +89,7 @@ def _outlook(prepared: Prepared) -> Table:
 def _row(task: Task, report: Report) -> dict[str, Any]:
     """Return the outlook of one pair; an error becomes the reason."""
     row: dict[str, Any] = {"sample": task.sample, "dye": task.dye}
-    need: dict[str, Any] = {"memory": None, "disk": None, "seconds": None, "fits": None}
+    need = _NO_NEED
     if isinstance(report, Exo2microError):
         return row | {"to run": "", "why": f"error: {report}"} | need
     pair = SampleDye(task.sample, task.dye, **task.options)

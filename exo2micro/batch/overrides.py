@@ -66,12 +66,29 @@ def unused_rows(rows: Iterable[Row], pairs: Iterable[tuple[str, str]]) -> list[R
 
 def _csv_rows(path: Path) -> Iterable[tuple[str, Row]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            yield from ((f"{path}, line {reader.line_num}", row) for row in reader)
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}; it shall be a CSV file with a header"
         raise ParameterError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not in UTF-8 ({error.reason}); save it as 'CSV UTF-8'"
+        raise ParameterError(msg) from error
+    header = text.partition("\n")[0]
+    # Spreadsheets write semicolons where the decimal sign of the country is a comma.
+    delimiter = ";" if ";" in header and "," not in header else ","
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    names = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = [n.lower() if n.lower() in _KEYS else n for n in names]
+    if not set(_KEYS).intersection(reader.fieldnames):
+        msg = f"{path} has no column sample or dye in its first line, got {header.strip()!r}"
+        raise ParameterError(msg)
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        nameless = [*(row.pop(None, None) or ()), row.pop("", None) or ""]
+        if any(value.strip() for value in nameless):
+            msg = f"{where} has a value without a name in the first line: {nameless}"
+            raise ParameterError(msg)
+        yield where, {name: value and value.strip() for name, value in row.items()}
 
 
 def _row(row: Row, where: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Before a batch starts: which pairs, with which parameters, and whether they fit the machine."""
 
-import fnmatch
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,49 +11,12 @@ from exo2micro.batch.overrides import params_for
 from exo2micro.batch.request import Request, leaves_this_process
 from exo2micro.batch.task import Task
 from exo2micro.config import layers_of_pair, resolve_layers
-from exo2micro.errors import Exo2microError, RawPairingError
+from exo2micro.errors import Exo2microError
 from exo2micro.execution.machine import available_cores
 from exo2micro.execution.parameters import ParameterSet
 from exo2micro.execution.preflight import PreflightReport, require
-from exo2micro.raw import discover_tasks
 
 logger = logging.getLogger(__name__)
-
-
-def select_pairs(
-    raw_dir: Path,
-    samples: Sequence[str] | None,
-    dyes: Sequence[str] | None,
-    only: Sequence[str],
-    *,
-    strict_dyes: bool,
-) -> list[Pair]:
-    """Return the pairs to run.
-
-    Raises
-    ------
-    RawPairingError
-        If there are none; where strict, also if a sample, a dye or a pattern has none.
-    """
-    pairs = discover_tasks(raw_dir, samples, dyes)
-    lacking = [sample for sample in samples or () if all(sample != p[0] for p in pairs)]
-    lacking += [dye for dye in dyes or () if not discover_tasks(raw_dir, samples, [dye])]
-    for pattern in only:
-        if not any(_matches(pair, pattern) for pair in pairs):
-            lacking.append(f"only {pattern}")
-    if only:
-        pairs = [pair for pair in pairs if any(_matches(pair, pattern) for pattern in only)]
-    if lacking or not pairs:
-        named = ", ".join(lacking) or "any sample"
-        msg = f"no complete pair for {named} in {raw_dir}; `exo2micro survey` lists what is there"
-        if strict_dyes or not pairs:
-            raise RawPairingError(msg)
-        logger.warning("%s; the others are run", msg)
-    return pairs
-
-
-def _matches(pair: Pair, pattern: str) -> bool:
-    return fnmatch.fnmatchcase("/".join(pair), pattern)
 
 
 @dataclass(frozen=True)
@@ -96,7 +58,7 @@ def prepare(request: Request, pairs: Sequence[Pair], *, judge: bool = True) -> P
         If a pair does not fit into memory, or the output of all not onto the disk, unless
         ``force_run``.
     """
-    tasks = [_task(request, pair) for pair in pairs]
+    tasks = [task_of(request, pair) for pair in pairs]
     reports = [report_of(task) for task in tasks]
     tasks = [
         replace(task, memory_bytes=report.memory_bytes)
@@ -137,7 +99,8 @@ def _judge(
         require(needs)
 
 
-def _task(request: Request, pair: Pair) -> Task:
+def task_of(request: Request, pair: Pair) -> Task:
+    """Return the task of one pair, with its own parameters."""
     sample, dye = pair
     own = layers_of_pair(request.pair_layers, sample, dye)
     settings = ParameterSet(resolve_layers((*request.settings.layers, *own)))

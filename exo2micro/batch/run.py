@@ -10,13 +10,14 @@ from typing import Any, Literal
 from exo2micro.batch.dispatch import work_off
 from exo2micro.batch.events import PLANNED, TaskEvent
 from exo2micro.batch.following import Progress, followed, signals_as_interrupt
-from exo2micro.batch.journal import Journal
+from exo2micro.batch.journal import Journal, Pair
 from exo2micro.batch.needs import in_words
 from exo2micro.batch.overrides import Overrides
-from exo2micro.batch.prepare import Prepared, prepare, select_pairs
+from exo2micro.batch.prepare import Prepared, prepare, task_of
 from exo2micro.batch.request import Request, make_request
 from exo2micro.batch.results import BatchResults
-from exo2micro.batch.task import skipped_result, stop_file
+from exo2micro.batch.selection import Names, select_pairs
+from exo2micro.batch.task import left_out_result, skipped_result, stop_file
 from exo2micro.batch.travel import refuse_what_stays_here
 from exo2micro.execution.closing import close_batch
 from exo2micro.execution.extras import Step
@@ -27,8 +28,8 @@ Parallel = bool | Literal["subprocess"]
 
 
 def run_batch(
-    samples: Sequence[str] | None = None,
-    dyes: Sequence[str] | None = None,
+    samples: Names = None,
+    dyes: Names = None,
     parallel: Parallel | None = None,
     n_workers: int | None = None,
     params: Mapping[str, Any] | None = None,
@@ -48,7 +49,7 @@ def run_batch(
     retries: int | None = None,
     on_error: Literal["continue", "stop"] | None = None,
     overrides: Overrides = None,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     stages: Sequence[Step | str] = (),
     progress: Progress | None = None,
 ) -> BatchResults:
@@ -56,8 +57,9 @@ def run_batch(
 
     Parameters
     ----------
-    samples, dyes : sequence of str, optional
-        What to run; by default every complete pair in `raw_dir`.
+    samples, dyes : str or sequence of str, optional
+        What to run; by default every complete pair in `raw_dir`. What has only one file of two,
+        or too many, is in the results as ``skipped: ...``.
     parallel : bool or 'subprocess', optional
         False: one after the other in this process. ``'subprocess'``: one after the other, each in
         a fresh process. True: several at once, each in a process of its own, started through
@@ -85,8 +87,8 @@ def run_batch(
         What to do after an error.
     overrides : path or rows, optional
         Parameters per sample, dye or pair, see `read_overrides`.
-    only : sequence of str
-        Patterns ``SAMPLE/DYE`` (with ``*`` and ``?``); other pairs are left out.
+    only : str or sequence of str
+        Patterns ``SAMPLE/DYE`` or ``SAMPLE`` (with ``*`` and ``?``); other pairs are left out.
     stages : sequence of FunctionStep or str, optional
         Extra stages of all pairs, as for `SampleDye`. Their code, and that of the custom plots,
         estimators and readers of the store, travels with the work.
@@ -101,7 +103,7 @@ def run_batch(
 
     Raises
     ------
-    RawPairingError
+    RawPairMissingError
         If there is nothing to run, or a sample or dye is unknown.
     ParameterError
         If an argument or a parameter is wrong; nothing is run then.
@@ -134,12 +136,13 @@ def run_batch(
         on_error=on_error,
         stages=stages,
     )
-    pairs = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
+    chosen = select_pairs(Path(raw_dir), samples, dyes, only, strict_dyes=strict_dyes)
     if request.parallel is not False:
         refuse_what_stays_here()
-    prepared = prepare(request, pairs)
+    prepared = prepare(request, chosen.pairs)
+    pairs = [*chosen.pairs, *chosen.left_out]
     journal = Journal.create(Path(request.output_dir), pairs, request)
-    return _run(request, prepared, journal, progress)
+    return _run(request, prepared, journal, progress, chosen.left_out)
 
 
 def resume_batch(
@@ -188,13 +191,19 @@ def resume_batch(
 
 
 def _run(
-    request: Request, prepared: Prepared, journal: Journal, progress: Progress | None
+    request: Request,
+    prepared: Prepared,
+    journal: Journal,
+    progress: Progress | None,
+    left_out: Mapping[Pair, str] | None = None,
 ) -> BatchResults:
     """Run tasks, keep the journal, return the results of the whole batch in task order."""
     tasks = [task.inside(journal.folder, len(prepared.tasks)) for task in prepared.tasks]
     with journal.lock.held():
         stop_file(journal.folder).unlink(missing_ok=True)
         journal.start([(task.sample, task.dye) for task in tasks])
+        for pair, why in (left_out or {}).items():
+            journal.record(left_out_result(task_of(request, pair), why), 0)
         _announce(prepared, progress)
         with followed(journal, progress), signals_as_interrupt():
             work_off(request, tasks, journal)

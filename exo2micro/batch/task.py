@@ -54,19 +54,14 @@ class Task:
     pairs: int = 1
 
     @property
-    def name(self) -> str:
-        """Sample and dye in one word that is a file name."""
-        return f"{self.sample}__{self.dye}"
-
-    @property
     def log(self) -> Path | None:
         """File that the task's log goes to."""
-        return self.folder / "logs" / f"{self.name}.log" if self.folder else None
+        return self.folder / "logs" / self.sample / f"{self.dye}.log" if self.folder else None
 
     @property
     def events(self) -> Path | None:
         """File that the task's steps are appended to as JSON lines."""
-        return self.folder / "tasks" / f"{self.name}.jsonl" if self.folder else None
+        return self.folder / "tasks" / self.sample / f"{self.dye}.jsonl" if self.folder else None
 
     def stopped(self) -> bool:
         """Whether the batch was told to stop."""
@@ -128,6 +123,11 @@ def error_result(task: Task, text: str, error_type: str) -> Result:
 def skipped_result(task: Task, reason: str) -> Result:
     """Return the result of a task that was not run."""
     return _empty_result(task, f"skipped: {reason}", reason)
+
+
+def left_out_result(task: Task, why: str) -> Result:
+    """Return the result of a pair that could not be run, because it is none."""
+    return skipped_result(task, f"no complete pair: {why}") | {"error_type": "RawPairingError"}
 
 
 def _empty_result(task: Task, status: str, reason: str) -> Result:

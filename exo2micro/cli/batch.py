@@ -36,7 +36,9 @@ Exit code: the gravest of all pairs: 1 error or skipped, 4 FAIL, 3 CHECK, 0 PASS
 """,
 )
 @options.selection
-@click.option("--only", metavar="SAMPLE/DYE", multiple=True, help="Only these pairs; * and ? work.")
+@click.option(
+    "--only", metavar="SAMPLE[/DYE]", multiple=True, help="Only these pairs; * and ? work."
+)
 @click.option(
     "--where",
     metavar="COLUMN=VALUE",
@@ -235,23 +237,21 @@ def _matching(where: Sequence[str], how: dict[str, Any]) -> tuple[str, ...]:
         return only
     from exo2micro.batch import Journal
     from exo2micro.batch.results import COLUMNS, row_of
+    from exo2micro.batch.selection import matches
 
     rows = [row_of(result) for result in Journal.latest(how["output_dir"]).results.values()]
-    rows = [row for row in rows if not only or any(_is_named(row, pattern) for pattern in only)]
+    rows = [r for r in rows if not only or any(matches((r["sample"], r["dye"]), o) for o in only)]
     for condition in where:
         column, _, pattern = condition.partition("=")
         if column not in COLUMNS:
             text = f"--where {condition}: the columns are {', '.join(COLUMNS)}"
             raise click.UsageError(text)
+        there = sorted({str(row[column]) for row in rows})
         rows = [row for row in rows if fnmatch.fnmatchcase(str(row[column]), pattern)]
-    if not rows:
-        text = f"no pair of the latest batch has {' and '.join(where)}"
-        raise click.UsageError(text)
+        if not rows:
+            text = f"no pair of the latest batch has {' and '.join(where)}; {column} is one of "
+            raise click.UsageError(text + (", ".join(there) or "none"))
     return tuple(f"{row['sample']}/{row['dye']}" for row in rows)
-
-
-def _is_named(row: dict[str, Any], pattern: str) -> bool:
-    return fnmatch.fnmatchcase(f"{row['sample']}/{row['dye']}", pattern)
 
 
 @batch.command()

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exo2micro.raw.channels import ChannelChoice, choose_channel
     from exo2micro.raw.content import check_content
-    from exo2micro.raw.discovery import LayoutReport, diagnose_raw_layout, discover_tasks
+    from exo2micro.raw.discovery import (
+        LayoutReport,
+        diagnose_raw_layout,
+        discover_tasks,
+        incomplete_pairs,
+    )
     from exo2micro.raw.image import ChannelRaster, PageInfo, RawImage
     from exo2micro.raw.naming import RawName, parse_raw_name
     from exo2micro.raw.pair import RawPair, load_image_pair
@@ -31,6 +36,7 @@ _HOMES = {
     "diagnose_raw_layout": "discovery",
     "discover_tasks": "discovery",
     "find_pair": "pairing",
+    "incomplete_pairs": "discovery",
     "load_image_pair": "pair",
     "open_raw": "readers",
     "parse_raw_name": "naming",
@@ -54,6 +60,7 @@ __all__ = [
     "diagnose_raw_layout",
     "discover_tasks",
     "find_pair",
+    "incomplete_pairs",
     "load_image_pair",
     "open_raw",
     "parse_raw_name",

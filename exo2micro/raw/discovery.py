@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exo2micro.errors import RawFileNotFoundError
+from exo2micro.errors import RawFileNotFoundError, RawPairingError
 from exo2micro.raw.naming import raw_stem
 from exo2micro.raw.pairing import (
     RawFolder,
@@ -132,6 +132,44 @@ def discover_tasks(
                 if not entry.is_pair and dyes is None:
                     logger.warning("%s: %s", folder, entry.problem)
     return sorted(tasks)
+
+
+def incomplete_pairs(
+    raw_dir: str | os.PathLike[str] = "raw",
+    samples: Sequence[str] | None = None,
+    dyes: Sequence[str] | None = None,
+) -> dict[tuple[str, str], str]:
+    """Return what is no pair although it is there or was asked for, and why.
+
+    Parameters
+    ----------
+    raw_dir, samples, dyes
+        As for `discover_tasks`.
+
+    Returns
+    -------
+    dict
+        ``(sample, dye)`` -> what is wrong and what to do. A dye of which a sample has no file at
+        all counts only where both were asked for.
+    """
+    incomplete: dict[tuple[str, str], str] = {}
+    for folder in _sample_folders(Path(raw_dir)):
+        if samples is not None and folder.name not in samples:
+            continue
+        classified = classify_raw_files(folder)
+        if dyes is None:
+            problems = {e.dye: e.problem for e in classified.dyes if not e.is_pair}
+            incomplete |= {(folder.name, dye): text for dye, text in problems.items()}
+            continue
+        for dye in dyes:
+            try:
+                find_pair(folder, dye)
+            except RawFileNotFoundError as error:
+                if samples is not None:
+                    incomplete[folder.name, dye] = str(error)
+            except RawPairingError as error:
+                incomplete[folder.name, dye] = str(error)
+    return incomplete
 
 
 def diagnose_raw_layout(raw_dir: str | os.PathLike[str] = "raw") -> LayoutReport:

@@ -13,7 +13,7 @@ from astropy.table import Table as AstropyTable
 from batch_lab import PAIRS
 
 from exo2micro import SampleDye, run_batch
-from exo2micro.batch import BatchResults, Journal, plan_batch, resume_batch
+from exo2micro.batch import BatchResults, EventReader, Journal, plan_batch, resume_batch
 from exo2micro.batch.admission import Ledger, memory_reserved
 from exo2micro.batch.events import EventLog, append_line, read_lines
 from exo2micro.batch.needs import together
@@ -103,15 +103,32 @@ def test_overrides_go_from_wide_to_narrow(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Sample;DYE;boundary_width\r\nA;D;7\r\n",
+        "sample, dye, boundary_width\nA , D, 7\n",
+        "sample,dye,boundary_width,\nA,D,7,\n",
+    ],
+)
+def test_overrides_are_read_as_spreadsheets_write_them(tmp_path, text):
+    path = tmp_path / "o.csv"
+    path.write_text(text)
+    assert params_for(read_overrides(path), "A", "D") == {"boundary_width": 7}
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("sample,dye,boundary_widht\nA,,3\n", "line 2: .*boundary_width"),
         ("sample,dye,boundary_width\nA,,3\nB,,zero\n", "line 3: boundary_width: .*got 'zero'"),
+        ("sample,dye,boundary_width\nA,D,3,4\n", "line 2 has a value without a name"),
+        ("boundary_width\n3\n", "no column sample or dye in its first line"),
+        ("sample,dye\n\xfc,D\n", "not in UTF-8 .*'CSV UTF-8'"),
     ],
 )
 def test_a_wrong_override_names_file_line_and_value(tmp_path, text, message):
     path = tmp_path / "o.csv"
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ParameterError, match=message) as caught:
         read_overrides(path)
     assert str(path) in str(caught.value)
@@ -187,8 +204,46 @@ def test_an_unknown_sample_or_pattern_too(archive, tmp_path, caplog):
         plan_batch(**how)
     assert [row["sample"] for row in plan_batch(**how, strict_dyes=False)] == ["A1"]
     assert "no complete pair for A9" in caplog.text
-    with pytest.raises(RawPairingError, match=r"for only B\*/DAPI in"):
+    with pytest.raises(RawPairingError, match=r"for only B\*/DAPI \(patterns are"):
         plan_batch(raw_dir=archive / "raw", output_dir=tmp_path, only=["A1/*", "B*/DAPI"])
+
+
+def test_one_name_may_be_given_as_it_is(archive, tmp_path):
+    how = {"raw_dir": archive / "raw", "output_dir": tmp_path}
+    for chosen in ({"samples": "A1", "dyes": "DAPI"}, {"only": "A1"}, {"only": ["A1"]}):
+        assert [row["sample"] for row in plan_batch(**how, **chosen)] == ["A1"]
+
+
+def test_what_is_no_pair_is_a_problem_and_not_run_again(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("exo2micro.batch.dispatch.supervise", tell_where)
+    for role in ("Pre", "Post"):
+        (lab / "raw" / f"B{role}").mkdir()
+        (lab / "raw" / f"B{role}" / f"x_{role}Stain_DAPI.tif").write_bytes(b"")
+    how = {"raw_dir": lab / "raw", "output_dir": tmp_path / "p"}
+    results = run_batch(**how, parallel="subprocess", samples=["A1", "BPre"], dyes=["DAPI", "Cy5"],
+                        strict_dyes=False)  # fmt: skip
+    assert [(r["sample"], r["dye"]) for r in results] == [
+        ("A1", "DAPI"), ("A1", "Cy5"), ("BPre", "DAPI"), ("BPre", "Cy5"),
+    ]  # fmt: skip
+    assert "skipped: no complete pair: no raw file of dye 'Cy5'" in results[1]["status"]
+    assert "has no post file beside x_PreStain_DAPI.tif" in results.problems()
+    assert exit_code_of_batch(results) == ExitCode.ERROR
+    journal = Journal.latest(tmp_path / "p")
+    assert journal.unfinished == [PAIRS[0]]
+    assert len(journal.failed) == 3
+    plan = plan_batch(**how)
+    assert [row["sample"] for row in plan] == ["A1", "A2", "BPost", "BPre"]
+    assert plan[2]["why"].startswith("skipped: dye DAPI has no pre file")
+    with pytest.raises(FileNotFoundError, match="BPre/DAPI: .*has no post file"):
+        run_batch(**how, samples="BPre")
+
+
+def test_names_with_two_underscores_have_logs_of_their_own(tmp_path):
+    tasks = [Task("A__B", "C", {}, folder=tmp_path), Task("A", "B__C", {}, folder=tmp_path)]
+    for task in tasks:
+        EventLog(task).started(1)
+    assert len({task.log for task in tasks}) == 2
+    assert len({event.sample for event in EventReader(tmp_path).new()}) == 2
 
 
 def boundary_widths(lab: Path, **how) -> list[int]:
@@ -367,7 +422,10 @@ def test_a_resumed_batch_keeps_its_options_but_those_that_are_given(archive, tmp
         (["--resume", "--set", "pad=3"], "--set would change nothing"),
         (["--retry-failed", "--sample", "A1"], "--sample would change nothing"),
         (["--where", "colour=red"], "the columns are sample, dye"),
-        (["--only", "A1/*", "--where", "sample=A2"], "no pair of the latest batch has sample=A2"),
+        (
+            ["--only", "A1/*", "--where", "sample=A2"],
+            "no pair of the latest batch has sample=A2; sample is one of A1",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, capsys, words, text):
