@@ -11,6 +11,9 @@ from exo2micro.batch.task import stop
 from exo2micro.tables import Table
 
 
+_NAMED_BATCHES = 5
+
+
 def batch_status(output_dir: Path, batch: str | None = None) -> Table:
     """Return one row per pair of a batch: state, what it does now, since when.
 
@@ -57,9 +60,10 @@ def _footer(journal: Journal, busy: set[Pair]) -> str:
     lines = [
         f"not finished: {other.folder.name}, {len(other.unfinished)} of {len(other.pairs)} pairs "
         "left; --batch names it"
-        for other in journal.unfinished_others()
+        for other in journal.unfinished_others()[-_NAMED_BATCHES:]
     ]
-    return BatchResults(ended).problems() + ("\n\n" + "\n".join(lines) if lines else "")
+    parts = (BatchResults(ended).problems(), "\n".join(lines))
+    return "\n\n".join(part for part in parts if part)
 
 
 def stop_batch(output_dir: Path, batch: str | None = None) -> str:
