@@ -10,7 +10,6 @@ from exo2micro.batch.results import BatchResults, short_status
 from exo2micro.batch.task import stop
 from exo2micro.tables import Table
 
-
 _NAMED_BATCHES = 5
 
 
