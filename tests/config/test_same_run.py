@@ -10,7 +10,7 @@ from small_pair import DYE, SAMPLE
 
 from exo2micro import SampleDye, run_batch
 
-VALUES = {"pad": 30, "interior_blur_base": 9.0, "manual_scale": 1.5, "scale_percentile": None}
+VALUES = {"pad": 30, "interior_blur_base": 9.0, "manual_scale": 1.8, "scale_percentile": None}
 COST = ("written", "seconds", "peak_memory_bytes", "fingerprint", "files", "params", "raw")
 
 
@@ -29,7 +29,7 @@ def finished_by(pristine, root, way):
 def in_python(root):
     run = SampleDye(SAMPLE, DYE, root / "processed", root / "raw")
     run.set_params(stage=3, interior_blur_base=9.0)
-    run.set_params(pad=30, manual_scale=1.5)
+    run.set_params(pad=30, manual_scale=1.8)
     run.run()
 
 
@@ -40,7 +40,7 @@ def on_the_command_line(root):
 
 
 def in_a_file(root):
-    text = 'pad = 30\nmanual_scale = 1.5\nscale_percentile = "off"\n'
+    text = 'pad = 30\nmanual_scale = 1.8\nscale_percentile = "off"\n'
     (root / "exo2micro.toml").write_text(text + "[stage.3]\ninterior_blur_base = 9\n")
     run_batch([SAMPLE], [DYE], output_dir=root / "processed", raw_dir=root / "raw")
 
@@ -70,7 +70,7 @@ def test_same_names_records_and_bytes(way, by_python, pristine, tmp_path):
     assert set(other_files) == set(files)
     assert [name for name in files if files[name] != other_files[name]] == []
     assert other_records == records
-    assert "04_difference_difference_manual_pad30_iblur9_msc1.5" in str(list(files))
+    assert "04_difference_difference_manual_pad30_iblur9_msc1.8" in str(list(files))
     paths = (root / "processed").rglob("04_difference_difference_pad30*.json")
     (record,) = (json.loads(path.read_text()) for path in paths)
     expected = {
