@@ -57,6 +57,7 @@ def test_the_piece_is_of_low_confidence_on_the_canvas(refined):
     record = SimpleNamespace(
         metrics={**refined.metrics, "certificate": refined.certificate.to_dict()},
         facts={"offset": [100, 100], "canvas_shape": [1100, 1200]},
+        transform=refined.transform.to_dict(),
     )
     mask = low_confidence(record)
     (x, y), *_ = refined.metrics[MOVED]["positions"]
