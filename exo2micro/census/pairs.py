@@ -10,11 +10,10 @@ from exo2micro.detection import Detections, Difference, detect, open_difference
 from exo2micro.detection.detect import THRESHOLD, WIDTH_PX
 from exo2micro.detection.difference import refuse_failed
 from exo2micro.errors import CheckpointError, FailedVerdictError
-from exo2micro.execution.plan import failed_label
+from exo2micro.execution.plan import kept_record
 from exo2micro.execution.runner import StageRunner
 from exo2micro.pipeline import SampleDye
 from exo2micro.raster.base import Raster
-from exo2micro.raster.paths import base_name
 from exo2micro.raster.record import Record
 from exo2micro.stages.frames import post_window
 from exo2micro.verdict import Level
@@ -185,12 +184,11 @@ def difference_path(runner: StageRunner, *, accept_failed: bool) -> Path:
         return paths.image("fits", record.base, record.suffix)
     name = f"{record.sample}/{record.dye}"
     refuse_failed("FAIL", record.verdict.reason, name, accept_failed=accept_failed)
-    base = base_name(record.stage, record.stage_name, record.name, failed_label(record.label))
-    path = paths.image("fits", base, record.suffix)
-    if not path.exists():
+    kept = kept_record(record, runner.store)
+    if kept is None:
         msg = f"{name} failed and its difference was not written; run it with --keep-failed first"
         raise FailedVerdictError(msg)
-    return path
+    return paths.image("fits", kept.base, kept.suffix)
 
 
 def _pair_targets(path: Path) -> tuple[Path, Path]:

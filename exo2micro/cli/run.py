@@ -81,7 +81,7 @@ def summary_of(result: Mapping[str, Any]) -> str:
         rows[f"by {scale['name']}"] = _interval_text(scale["scale"], scale["interval"])
     rows |= {
         "alignment": _alignment_text(result.get("certificate")),
-        "difference": _difference_text(result.get("difference")),
+        "difference": _difference_text(result),
         "pictures": _folder_text(result.get("diagnostics") or {}),
         "report": str(result.get("report") or ""),
         "time": f"{result['seconds']:.1f} s",
@@ -121,10 +121,12 @@ def _alignment_text(certificate: Mapping[str, Any] | None) -> str:
     return text
 
 
-def _difference_text(files: Mapping[str, Path] | None) -> str:
+def _difference_text(result: Mapping[str, Any]) -> str:
+    files = result.get("difference")
     if not files:
-        return "withheld"
-    return ", ".join(str(path) for _, path in sorted(files.items()))
+        return "withheld" if result["verdict"] == "FAIL" else "not made"
+    label = "written, labelled failed: " if result["verdict"] == "FAIL" else ""
+    return label + ", ".join(str(path) for _, path in sorted(files.items()))
 
 
 def _folder_text(pictures: Mapping[str, Path]) -> str:

@@ -4,7 +4,9 @@ import contextlib
 import os
 import resource
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from exo2micro.execution.control_group import free_memory_bytes
 from exo2micro.raster.windows import single_threaded_libraries as single_threaded_libraries
@@ -28,6 +30,11 @@ def peak_memory_bytes() -> int:
     except (OSError, IndexError, ValueError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cost_since(started: float) -> dict[str, Any]:
+    """Return what work since a time of `time.perf_counter` took, as fields of a record."""
+    return {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory_bytes()}
 
 
 def reset_peak_memory() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exo2micro.execution.events import StageEvent
-from exo2micro.execution.results import pair_view
+from exo2micro.execution.results import pair_view, shown_records
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting import DIAGNOSTICS
 from exo2micro.plotting.base import Diagnostic
@@ -19,7 +19,7 @@ def gallery_of(runner: StageRunner, own: Sequence[Diagnostic]) -> Gallery:
     """Return the gallery of a pair: all diagnostics of the package, of plugins and of the user."""
     known = [DIAGNOSTICS[name]() for name in sorted(DIAGNOSTICS)]
     suffix = runner.request.final_suffix()
-    return Gallery(runner.store.paths, suffix, [*known, *own], runner.main_records())
+    return Gallery(runner.store.paths, suffix, [*known, *own], shown_records(runner))
 
 
 def draw_stale(

@@ -231,18 +231,38 @@ def _file_problem(stage: Stage, record: Record, store: CheckpointStore, request:
 
 def _kept_problem(record: Record, store: CheckpointStore) -> str:
     """Return why the labelled files of a failed result are not there; empty if they are."""
-    label = failed_label(record.label)
-    base = base_name(record.stage, record.stage_name, record.name, label)
-    kept = store.record(base, record.suffix)
-    if kept is None or kept.fingerprint != replace(record, label=label).fingerprint:
+    kept = _labelled_record(record, store)
+    if kept is None:
         return "keep_failed: the failed difference is not written yet"
     problems = (
-        stamp.problem(store.paths.image(kind, base, record.suffix))
+        stamp.problem(store.paths.image(kind, kept.base, kept.suffix))
         for kind, stamp in kept.files.items()
     )
     return next((problem for problem in problems if problem), "")
 
 
+def kept_record(record: Record, store: CheckpointStore) -> Record | None:
+    """Return the record of a failed result's labelled files; None where they were not written."""
+    if record.files or record.verdict.level is not Level.FAIL or _kept_problem(record, store):
+        return None
+    return _labelled_record(record, store)
+
+
+def _labelled_record(record: Record, store: CheckpointStore) -> Record | None:
+    """Return the record that the same result has under the label of what failed."""
+    wanted = replace(record, label=failed_label(record.label))
+    try:
+        kept = store.record(wanted.base, wanted.suffix)
+    except CheckpointError:
+        return None
+    return kept if kept and kept.fingerprint == wanted.fingerprint else None
+
+
 def failed_label(label: str) -> str:
     """Return the label under which a failed difference is kept."""
     return f"{label}_{FAILED_LABEL}" if label else FAILED_LABEL
+
+
+def is_kept(record: Record) -> bool:
+    """Tell whether a record is that of a difference that was written although it failed."""
+    return record.label.rpartition("_")[2] == FAILED_LABEL

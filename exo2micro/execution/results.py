@@ -6,13 +6,13 @@ from typing import Any
 
 from exo2micro.alignment.transform import Transform
 from exo2micro.custom.stage import FunctionStage
-from exo2micro.execution.plan import PlannedStage
+from exo2micro.execution.plan import PlannedStage, kept_record
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.base import PairView
 from exo2micro.plotting.gallery import Gallery
 from exo2micro.raster.base import Raster
 from exo2micro.raster.fits_planes import open_fits_planes
-from exo2micro.raster.paths import PairPaths
+from exo2micro.raster.paths import PairPaths, base_name
 from exo2micro.raster.record import Record
 from exo2micro.stages.borrowed import BORROWED
 from exo2micro.stages.difference import estimate_from, scales_verdict
@@ -30,7 +30,7 @@ def result_of(
     pictures: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Return the result of a run as JSON-like values (paths are `Path`)."""
-    records = runner.main_records()
+    records = shown_records(runner)
     verdict = verdict_of_run(runner)
     difference = records.get(_DIFFERENCE_STAGE)
     scales = [
@@ -69,19 +69,34 @@ def result_of(
 
 def verdict_of_run(runner: StageRunner) -> Verdict:
     """Return the trust in what a run has done so far."""
-    records = runner.main_records()
+    records = shown_records(runner)
     last = [records[max(records)].verdict] if records else []
     difference = records.get(_DIFFERENCE_STAGE)
     scales = [scales_verdict(difference)] if difference else []
     return Verdict.worst([*last, *scales, *runner.doubts()])
 
 
+def shown_records(runner: StageRunner) -> dict[int, Record]:
+    """Return the main record of each stage, for people.
+
+    Where a failed difference was written all the same, that is the one of the labelled files.
+    """
+    records = runner.main_records().items()
+    return {n: kept_record(record, runner.store) or record for n, record in records}
+
+
+def objects_path(paths: PairPaths, difference: Record) -> Path:
+    """Return where the table of the objects in a difference belongs."""
+    name = base_name(difference.stage, difference.stage_name, difference.name)
+    rest = paths.stem(difference.base, difference.suffix).removeprefix(name)
+    return paths.folder / f"detections{rest}.ecsv"
+
+
 def detections_of(paths: PairPaths, difference: Record | None) -> int | None:
     """Return the number of objects found in a difference; None if nobody has searched it yet."""
     if difference is None or not difference.files:
         return None
-    suffix = paths.stem(difference.base, difference.suffix).removeprefix(difference.base)
-    table = paths.folder / f"detections{suffix}.ecsv"
+    table = objects_path(paths, difference)
     image = paths.image("fits", difference.base, difference.suffix)
     try:
         if table.stat().st_mtime_ns < image.stat().st_mtime_ns:
@@ -149,10 +164,10 @@ def status_rows(
 
 def pair_view(runner: StageRunner) -> PairView:
     """Return what diagnostics may look at; needs valid stages 1 to 3."""
-    store, records = runner.store, runner.records
+    store, records, shown = runner.store, runner.records, shown_records(runner)
     alignment = records[(_ALIGNMENT_STAGE, "pre")]
     subtracted = {key: _as_subtracted(runner, key) for key in ((1, "post"), (3, "pre"))}
-    difference = records.get((_DIFFERENCE_STAGE, "difference"))
+    difference = shown.get(_DIFFERENCE_STAGE)
     transform = Transform.from_dict(alignment.transform or {})
     scales = difference.metrics.get("scales", []) if difference else []
     planes = _planes_beside(runner, difference)
@@ -167,7 +182,7 @@ def pair_view(runner: StageRunner) -> PairView:
         window=post_window(alignment.facts),
         valid=CanvasValidity(alignment.facts, transform),
         scales=tuple(estimate_from(scale) for scale in scales),
-        records=runner.main_records(),
+        records=shown,
         params=runner.request.params,
         snr=planes.get("SNR"),
         quality=planes.get("DQ"),

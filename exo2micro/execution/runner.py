@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exo2micro._version import __version__
@@ -15,8 +16,8 @@ from exo2micro.custom.step import FIRST_DIFFERENCE_STAGE
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import ParameterError
 from exo2micro.execution.machine import (
+    cost_since,
     memory_report,
-    peak_memory_bytes,
     reset_peak_memory,
     single_threaded_libraries,
 )
@@ -282,7 +283,7 @@ class StageRunner:
         for name, label in stage.checkpoints(self.request.params):
             record = self.describe(stage, output, upstream, name, label)
             if failed:
-                records.append(self.store.withhold(record))
+                records.append(self.store.withhold(replace(record, **cost_since(started))))
                 if self.request.keep_failed and (name, label) in products:
                     kept = replace(record, label=failed_label(label))
                     self._write_one(kept, products[name, label], formats, started)
@@ -294,11 +295,8 @@ class StageRunner:
     def _write_one(
         self, record: Record, product: Product, formats: Sequence[str], started: float
     ) -> Record:
-        def measure() -> dict[str, float]:
-            seconds = time.perf_counter() - started
-            return {"seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
-
-        return self.store.write(record, product, formats, threads=self.threads, measure=measure)
+        cost = partial(cost_since, started)
+        return self.store.write(record, product, formats, threads=self.threads, measure=cost)
 
     def describe(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from exo2micro._typing import Mask
 from exo2micro.raster.base import Raster
 from exo2micro.registry import AutoRegisterMeta
+from exo2micro.verdict import Level
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,6 +65,12 @@ class PairView:
     params: Mapping[str, Any]
     snr: Raster | None = None
     quality: Raster | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the pair failed, so that its difference is none to be used."""
+        record = self.records.get(4)
+        return record is not None and record.verdict.level is Level.FAIL
 
     @property
     def pixel_size_um(self) -> float | None:

@@ -186,6 +186,23 @@ def note(axes: Axes, text: str) -> None:
     )
 
 
+def mark_failed(figure: Figure) -> None:
+    """Write across a figure of a difference that it is not to be used."""
+    figure.text(
+        0.5,
+        0.5,
+        "FAILED · not to be trusted",
+        ha="center",
+        va="center",
+        rotation=20,
+        fontsize=34,
+        fontweight="bold",
+        color=VERMILION,
+        alpha=0.55,
+        path_effects=halo(2.0),
+    )
+
+
 def finish(figure: PlotFigure, save_path: str | Path | None) -> PlotFigure:
     """Return a finished figure, saved first if a path is given.
 

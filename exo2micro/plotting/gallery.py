@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from exo2micro.plotting.base import Diagnostic, PairView
-from exo2micro.plotting.figure import figure_pixels, png_bytes
+from exo2micro.plotting.figure import figure_pixels, mark_failed, png_bytes
 from exo2micro.raster.atomic import write_atomically, write_text_atomically
 from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import FileStamp, Record
@@ -105,7 +105,10 @@ class Gallery:
             waiting: list[tuple[Diagnostic, Future[None]]] = []
             for diagnostic in diagnostics:
                 try:
-                    pixels = _pixels_of(diagnostic.draw(view))
+                    figure = diagnostic.draw(view)
+                    if view.has_failed and diagnostic.needs_difference:
+                        mark_failed(figure)
+                    pixels = _pixels_of(figure)
                 except Exception as error:  # noqa: BLE001 - user code may raise anything
                     errors.append(self._note_error(diagnostic, error))
                 else:

@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from exo2micro.execution.results import objects_path
 from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import Record
-
-_DIFFERENCE_BASE = "04_difference_difference"
 
 
 def census_files(paths: PairPaths, difference: Record) -> dict[str, Path]:
     """Return what belongs to a difference and exists: ``objects``, ``limit``, ``curve``."""
-    suffix = paths.stem(difference.base, difference.suffix).removeprefix(_DIFFERENCE_BASE)
     places = {
-        "objects": paths.folder / f"detections{suffix}.ecsv",
+        "objects": objects_path(paths, difference),
         "limit": paths.folder / f"{paths.stem('detection_limit', difference.suffix)}.ecsv",
         "curve": paths.picture("detection_limit", difference.suffix),
     }

@@ -48,16 +48,25 @@ def _place(
         if factor > 1
         else f"{size} at full resolution, upper left at ({left}, {top}) of the post-stain scan"
     )
-    frames = {f.name: _frame(f, title, fidelity) for f in flicker_frames(view, window, factor)}
+    frames = {
+        f.name: _frame(f, title, fidelity, _words_of(f, view))
+        for f in flicker_frames(view, window, factor)
+    }
     return {"title": title, "where": where, "frames": frames}
 
 
-def _frame(frame: Frame, title: str, fidelity: Fidelity) -> dict[str, str]:
+def _words_of(frame: Frame, view: PairView) -> str:
+    """Return what a frame shows; of a pair that failed, that its difference is none to be used."""
+    failed = view.has_failed and frame.name == "difference"
+    return _WORDS[frame.name] + (" (FAILED, not to be trusted)" if failed else "")
+
+
+def _frame(frame: Frame, title: str, fidelity: Fidelity, words: str) -> dict[str, str]:
     low, high = frame.limits
     shown = f"{low:.4g} to {high:.4g} counts"
     if frame.name == "difference":
-        legend = f"{_WORDS[frame.name]}: blue {low:.4g}, black 0, yellow {high:.4g} counts"
+        legend = f"{words}: blue {low:.4g}, black 0, yellow {high:.4g} counts"
     else:
-        legend = f"{_WORDS[frame.name]}: {shown}, square root"
+        legend = f"{words}: {shown}, square root"
     picture = embed(frame.pixels, fidelity.quality)
-    return {"uri": picture.uri, "alt": f"{title}: {_WORDS[frame.name]}", "range": legend}
+    return {"uri": picture.uri, "alt": f"{title}: {words}", "range": legend}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from exo2micro.defaults import PARAMETER_REGISTRY
-from exo2micro.execution.plan import Request
+from exo2micro.execution.plan import Request, is_kept
 from exo2micro.raster.record import Record
 from exo2micro.report.words import value_text
 
@@ -159,4 +159,8 @@ def _scale_sentences(result: Mapping[str, Any], difference: Record | None) -> li
         )
     if not difference.files:
         sentences.append("The difference was withheld, since the pair cannot be trusted.")
+    elif is_kept(difference):
+        sentences.append(
+            "The pair cannot be trusted; its difference was written all the same, labelled failed."
+        )
     return sentences

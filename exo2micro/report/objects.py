@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from exo2micro.plotting.base import PairView
 from exo2micro.plotting.difference_image import plot_difference_image
-from exo2micro.plotting.figure import figure_pixels
+from exo2micro.plotting.figure import figure_pixels, mark_failed
 from exo2micro.report.images import Fidelity, embed_figure, thumbnail_of
 
 OBJECTS: Final = "detections"
@@ -14,16 +14,17 @@ OBJECTS: Final = "detections"
 
 def objects_figure(view: PairView, table: Path, fidelity: Fidelity) -> tuple[dict[str, Any], str]:
     """Return the figure as the template shows it, and its thumbnail as a data URI."""
-    pixels = figure_pixels(
-        plot_difference_image(
-            view.post,
-            view.pre,
-            difference=view.difference,
-            objects=table,
-            pixel_size_um=view.pixel_size_um,
-            **view.keywords,
-        )
+    drawn = plot_difference_image(
+        view.post,
+        view.pre,
+        difference=view.difference,
+        objects=table,
+        pixel_size_um=view.pixel_size_um,
+        **view.keywords,
     )
+    if view.has_failed:
+        mark_failed(drawn)
+    pixels = figure_pixels(drawn)
     figure = {
         "name": OBJECTS,
         "title": "detections",

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from exo2micro.batch.results import plain
 from exo2micro.errors import CheckpointError
-from exo2micro.execution.results import pair_view, verdict_of_run
+from exo2micro.execution.plan import is_kept
+from exo2micro.execution.results import pair_view, shown_records, verdict_of_run
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.gallery import Gallery, Picture
 from exo2micro.raster.atomic import explain_os_errors, write_text_atomically
@@ -25,7 +26,7 @@ from exo2micro.report.objects import OBJECTS, objects_figure
 from exo2micro.report.page import page_text
 from exo2micro.report.provenance import provenance_of
 
-REVISION: Final = 2
+REVISION: Final = 3
 """Raised when the report of the same results looks different."""
 
 MOST_BYTES: Final = 10_000_000
@@ -83,7 +84,7 @@ def write_pair_report(
     CheckpointError
         If the pair has no result of stages 3 and 4.
     """
-    records, paths = runner.main_records(), runner.store.paths
+    records, paths = shown_records(runner), runner.store.paths
     if 3 not in records or 4 not in records:
         msg = f"{paths.sample}/{paths.dye} has no valid result to report; run it first"
         raise CheckpointError(msg)
@@ -108,7 +109,7 @@ def _write(
 ) -> None:
     """Write the page, and a record of what it shows."""
     paths, suffix = runner.store.paths, runner.request.final_suffix()
-    path, difference = report_path(paths, suffix), runner.main_records()[4]
+    path, difference = report_path(paths, suffix), shown_records(runner)[4]
     text, thumbnails = _small_enough(runner, gallery, result, raw_dir, census)
     write_text_atomically(path, text)
     entry = {
@@ -178,7 +179,9 @@ def _words(
     census: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Return what the template says, pictures apart."""
-    records, paths = runner.main_records(), runner.store.paths
+    records, paths = shown_records(runner), runner.store.paths
+    kept = is_kept(records[4])
+    request = replace(runner.request, keep_failed=kept or runner.request.keep_failed)
     tables = {name: table_facts(p) for name, p in census.items() if p.suffix == ".ecsv"}
     folders = {"output_dir": str(paths.output_dir), "raw_dir": str(raw_dir)}
     verdict = verdict_of_run(runner)
@@ -190,13 +193,14 @@ def _words(
         "verdict": verdict.level.name,
         "reasons": verdict.reasons,
         "withheld": not records[4].files,
+        "kept": kept,
         "facts": key_facts(result, records, tables),
         "messages": [m for m in result.get("messages") or [] if m not in verdict.reasons],
         "limit_sentence": tables.get("limit", {}).get("sentence", ""),
         "has_objects": "objects" in tables,
         "methods": methods_text(result, records),
-        "python": python_code(result, runner.request, folders, runner.formats),
-        "command": command_line(result, runner.request, folders, runner.formats),
+        "python": python_code(result, request, folders, runner.formats),
+        "command": command_line(result, request, folders, runner.formats),
         "files": [str(path) for _, path in sorted((result.get("difference") or {}).items())],
         "home": "../../index.html",
         **provenance_of(runner, result),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exo2micro.defaults import PARAMETER_REGISTRY, STAGE_NAMES
+from exo2micro.execution.results import shown_records
 from exo2micro.execution.runner import StageRunner
 from exo2micro.raster.record import Record
 from exo2micro.report.words import bytes_text, value_text
@@ -13,7 +14,7 @@ _DEEPEST = 2
 
 def provenance_of(runner: StageRunner, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tables about the making of a result, as the template shows them."""
-    records = runner.main_records()
+    records = shown_records(runner)
     last = records[max(records)]
     return {
         "stages": [_stage_row(row, records) for row in result["stages"]],

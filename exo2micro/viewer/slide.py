@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exo2micro.census.pairs import difference_path, finished_runner
 from exo2micro.errors import FailedVerdictError, ParameterError
-from exo2micro.execution.results import verdict_of_run
+from exo2micro.execution.results import shown_records, verdict_of_run
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.colour_tables import DIVERGING, SEQUENTIAL, colour_table
 from exo2micro.raster.fits_planes import open_fits_planes
@@ -188,7 +188,7 @@ def _objects(runner: StageRunner, difference: Path | None) -> tuple[Path | None,
     if difference is None:
         return None, []
     paths = runner.store.paths
-    table = census_files(paths, runner.main_records()[4]).get("objects")
+    table = census_files(paths, shown_records(runner)[4]).get("objects")
     command = f"`exo2micro detect {paths.sample} {paths.dye}`"
     if table is None:
         return None, [f"No table of objects yet: {command} makes one."]

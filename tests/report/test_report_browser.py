@@ -93,9 +93,10 @@ def test_keys_choose_place_state_and_mode(report):
     assert shown(report).startswith("upper left")
     report.keyboard.press("a")
     report.keyboard.press(" ")
-    assert shown(report) == "upper left: pre-stain after coarse alignment"
+    assert shown(report).startswith("upper left")
+    assert shown(report).endswith(": pre-stain after coarse alignment")
     report.keyboard.press("r")
-    assert shown(report) == "upper left: difference"
+    assert shown(report).endswith(": difference")
     assert "counts" in report.locator("#flicker-says").inner_text()
     report.keyboard.press("d")
     blend = "e => getComputedStyle(e).mixBlendMode"

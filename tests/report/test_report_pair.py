@@ -4,16 +4,21 @@ import html
 import json
 import re
 import shlex
+import shutil
 
+import cv2
+import numpy as np
 import pytest
-from small_pair import DYE, SAMPLE
+from small_pair import DYE, SAMPLE, Project
 
-from exo2micro import SampleDye
+from exo2micro import SampleDye, detect_pair
 from exo2micro.cli import main
+from exo2micro.cli.run import summary_of
 from exo2micro.plotting import DIAGNOSTICS
 from exo2micro.report import report_pair
 from exo2micro.report.images import FIDELITIES
 from exo2micro.report.page import page_text
+from exo2micro.viewer.slide import Slide
 
 PAGE = "report.html"
 
@@ -131,6 +136,50 @@ def test_a_failed_pair_says_what_was_withheld_and_shows_the_evidence(failed):
     data = json.loads(re.search(r'id="flicker-data">(.*?)</script>', page, re.DOTALL)[1])
     assert all("difference" not in place["frames"] for place in data)
     assert {"post", "before", "coarse", "final"} <= set(data[0]["frames"])
+
+
+@pytest.fixture(scope="module")
+def kept(failed, tmp_path_factory):
+    """A failed pair whose difference was written all the same, and the result of that run."""
+    project = Project(tmp_path_factory.mktemp("kept") / "project", failed.spec)
+    shutil.copytree(failed.root, project.root)
+    return project, pair(project).run(keep_failed=True)
+
+
+def test_a_failed_difference_that_was_kept_is_told_and_marked(kept, failed):
+    project, result = kept
+    names = {path.name for path in result["difference"].values()}
+    assert names == {f"04_difference_difference_failed.{kind}" for kind in ("tiff", "fits")}
+    assert "difference  written, labelled failed: " in summary_of(result)
+    assert "difference  withheld" in summary_of(pair(failed).run())
+    page = text_of(project.folder / PAGE)
+    assert "withheld" not in page.split('<section id="making">')[0]
+    assert "written all the same" in page
+    assert "04_difference_difference_failed.fits" in page
+    assert "no difference was written" not in page
+    assert {"difference_image", "snr_histogram"} <= set(re.findall(r'<figure id="(\w+)">', page))
+    data = json.loads(re.search(r'id="flicker-data">(.*?)</script>', page, re.DOTALL)[1])
+    assert "FAILED" in data[0]["frames"]["difference"]["alt"]
+    assert "<td>0 MB</td>" not in page
+
+
+def test_pictures_of_a_failed_difference_are_marked(kept):
+    project, _ = kept
+    picture = cv2.imread(str(project.folder / "pipeline_output" / "snr_histogram.png"))
+    coloured = np.ptp(picture.astype(int), axis=2) > 60
+    # Left of the axis there is nothing but black text otherwise.
+    assert coloured[:, :80].sum() > 500
+
+
+def test_a_report_made_anew_still_repeats_the_run_that_kept_it(kept):
+    project, _ = kept
+    page = text_of(report_pair(pair(project)))
+    command = re.search(r'<pre id="command">(.*?)</pre>', page, re.DOTALL)[1]
+    assert command.endswith(" --keep-failed")
+    assert "run.run(keep_failed=True)" in page
+    assert detect_pair(pair(project), accept_failed=True).table.stem == "detections_failed"
+    assert "objects detected" in text_of(report_pair(pair(project)))
+    assert Slide.of(pair(project)).objects is not None
 
 
 def test_tables_of_objects_and_limits_are_told(done):
