@@ -64,8 +64,8 @@ class Comparison:
         return (
             f"{self.sample} / {self.dye}: {self.verdict}; scale {self.scale:.4f}, "
             f"truth {self.true_scale:.4f} ({100 * (self.scale / self.true_scale - 1):+.2f} %); "
-            f"alignment off by {self.median_px:.3f} px (median), {self.p95_px:.3f} px (95 %)"
-            + ("" if self.is_within_goals else "; MISSES THE GOAL")
+            f"alignment off by {self.median_px:.3f} px (median), {self.p95_px:.3f} px "
+            "(95 % of the sample)" + ("" if self.is_within_goals else "; MISSES THE GOAL")
         )
 
 

@@ -113,7 +113,7 @@ def _alignment_text(certificate: Mapping[str, Any] | None) -> str:
         return ""
     text = f"held-out tiles off by {certificate['median_px']:.3f} px (median)"
     if certificate.get("p95_px") is not None:
-        text += f", {certificate['p95_px']:.3f} px (95 % of them)"
+        text += f", {certificate['p95_px']:.3f} px (95 % of the sample)"
     if certificate.get("bound_px") is not None:
         text += f"; bound {certificate['bound_px']:.3f} px"
     if certificate.get("coverage") is not None:
