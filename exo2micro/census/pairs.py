@@ -10,6 +10,7 @@ from exo2micro.detection import Detections, Difference, detect, open_difference
 from exo2micro.detection.detect import THRESHOLD, WIDTH_PX
 from exo2micro.detection.difference import refuse_failed
 from exo2micro.errors import CheckpointError, FailedVerdictError
+from exo2micro.execution.commands import command_about, values_set
 from exo2micro.execution.plan import kept_record
 from exo2micro.execution.runner import StageRunner
 from exo2micro.pipeline import SampleDye
@@ -73,7 +74,7 @@ def detect_pair(
         If the verdict is FAIL and that is not accepted.
     """
     runner = finished_runner(run)
-    path = difference_path(runner, accept_failed=accept_failed)
+    path = difference_path(run, runner, accept_failed=accept_failed)
     difference = open_difference(path, accept_failed=accept_failed)
     with run._lock.held():
         return _detect_and_write(
@@ -156,10 +157,18 @@ def finished_runner(run: SampleDye) -> StageRunner:
             msg = (
                 f"{run.sample}/{run.dye} has no valid difference for these parameters: stage "
                 f"{row.number} ({row.title}) {row.reason}; run it first: "
-                f"exo2micro run {run.sample} {run.dye}"
+                f"{command_of(run, 'run')}"
             )
             raise CheckpointError(msg)
     return runner
+
+
+def command_of(run: SampleDye, verb: str, *options: str) -> str:
+    """Return the command that does something with a pair and its settings."""
+    request = run._new_request()
+    paths = run._store.paths
+    values, steps = values_set(request), request.steps
+    return command_about(verb, paths, run.raw_dir, values, steps, options)
 
 
 def sample_region(runner: StageRunner) -> SampleRegion:
@@ -177,7 +186,7 @@ def valid_record(runner: StageRunner, stage: int) -> Record:
     return record
 
 
-def difference_path(runner: StageRunner, *, accept_failed: bool) -> Path:
+def difference_path(run: SampleDye, runner: StageRunner, *, accept_failed: bool) -> Path:
     """Return the difference in FITS; one whose verdict is FAIL only if that is accepted."""
     record, paths = valid_record(runner, _DIFFERENCE), runner.store.paths
     if record.verdict.level is not Level.FAIL:
@@ -186,7 +195,10 @@ def difference_path(runner: StageRunner, *, accept_failed: bool) -> Path:
     refuse_failed("FAIL", record.verdict.reason, name, accept_failed=accept_failed)
     kept = kept_record(record, runner.store)
     if kept is None:
-        msg = f"{name} failed and its difference was not written; run it with --keep-failed first"
+        msg = (
+            f"{name} failed and its difference was not written; write it all the same first: "
+            f"{command_of(run, 'run', '--keep-failed')}"
+        )
         raise FailedVerdictError(msg)
     return paths.image("fits", kept.base, kept.suffix)
 

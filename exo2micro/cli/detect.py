@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from exo2micro.cli.exits import BATCH_SEVERITY, ExitCode
 from exo2micro.cli.terminal import Terminal
 from exo2micro.config import Layer, resolve_config
 from exo2micro.errors import Exo2microError, FailedVerdictError
+
+if TYPE_CHECKING:
+    from exo2micro.custom.step import FunctionStep
 
 
 @click.command(
@@ -32,6 +35,7 @@ Exit code: 0 PASS, 1 error, 2 wrong usage, 3 CHECK (look first), 4 FAIL (refused
 @options.detection
 @click.option("--accept-failed", is_flag=True, help="Search a difference whose verdict is FAIL.")
 @options.settings
+@options.extra_stages
 @options.folders
 @options.threads
 @options.speaking()
@@ -41,6 +45,7 @@ def detect(
     samples: tuple[str, ...],
     dyes: tuple[str, ...],
     settings: Layer,
+    stages: "tuple[FunctionStep, ...]",
     output_dir: Path,
     raw_dir: Path,
     threads: int | None,
@@ -54,7 +59,9 @@ def detect(
     from exo2micro.census import detect_file, detect_pair, finished_pairs
 
     def of_pair(sample: str, dye: str) -> Any:  # noqa: ANN401
-        pair = SampleDye(sample, dye, output_dir, raw_dir, threads=threads, params=settings)
+        pair = SampleDye(
+            sample, dye, output_dir, raw_dir, threads=threads, params=settings, stages=stages
+        )
         return detect_pair(pair, **how)
 
     tasks: dict[str, Callable[[], Any]]

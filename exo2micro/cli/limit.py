@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from exo2micro.cli import options
 from exo2micro.cli.exits import ExitCode
 from exo2micro.cli.terminal import Terminal
 from exo2micro.config import Layer
+
+if TYPE_CHECKING:
+    from exo2micro.custom.step import FunctionStep
 
 
 @click.command(
@@ -42,6 +45,7 @@ Exit code: 0 PASS, 1 error, 2 wrong usage, 3 CHECK (look first), 4 FAIL (refused
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of places and noise."
 )
 @options.settings
+@options.extra_stages
 @options.folders
 @options.threads
 @options.speaking()
@@ -50,6 +54,7 @@ def limit(
     sample: str,
     dye: str,
     settings: Layer,
+    stages: "tuple[FunctionStep, ...]",
     output_dir: Path,
     raw_dir: Path,
     threads: int | None,
@@ -63,7 +68,9 @@ def limit(
     from exo2micro import SampleDye
     from exo2micro.census import detection_limit
 
-    pair = SampleDye(sample, dye, output_dir, raw_dir, threads=threads, params=settings)
+    pair = SampleDye(
+        sample, dye, output_dir, raw_dir, threads=threads, params=settings, stages=stages
+    )
     result = detection_limit(pair, **how)
     document = result.to_dict()
     terminal.result(document, lambda: summary_of(f"{sample} / {dye}", document, result.rows()))

@@ -1,11 +1,11 @@
 """The alignment of a sibling dye: which dye is meant, and whether it can be lent."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from exo2micro.defaults import PARAMETER_REGISTRY
 from exo2micro.errors import CheckpointError, ParameterError, RegistrationError
+from exo2micro.execution.commands import command_about
 from exo2micro.execution.runner import StageRunner
 from exo2micro.parameter import Value, plain_word
 from exo2micro.raster.paths import PairPaths
@@ -107,12 +107,10 @@ def _dyes_with_raw_files(sample: str, raw_dir: Path) -> set[str]:
 
 
 def _command(paths: PairPaths, raw_dir: Path, params: Mapping[str, Value]) -> str:
-    words = ["exo2micro", "run", paths.sample, paths.dye, "--to-stage", str(_ALIGNMENT_STAGE)]
-    for name, row in PARAMETER_REGISTRY.items():
-        if row.stage <= _ALIGNMENT_STAGE and params[name] != row.default:
-            words += ["--set", f"{name}={row.format(params[name])}"]
-    folders = {"--raw-dir": (raw_dir, "raw"), "--output-dir": (paths.output_dir, "processed")}
-    for option, (folder, default) in folders.items():
-        if folder != Path(default):
-            words += [option, str(folder)]
-    return shlex.join(words)
+    values = {
+        name: params[name]
+        for name, row in PARAMETER_REGISTRY.items()
+        if row.stage <= _ALIGNMENT_STAGE and params[name] != row.default
+    }
+    options = ["--to-stage", str(_ALIGNMENT_STAGE)]
+    return command_about("run", paths, raw_dir, values, options=options)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from exo2micro.census.pairs import command_of
 from exo2micro.errors import CheckpointError
 from exo2micro.execution.results import result_of
 from exo2micro.pipeline import SampleDye
@@ -34,7 +35,7 @@ def report_pair(run: SampleDye) -> Path:
             msg = (
                 f"{run.sample}/{run.dye} has no valid result for these parameters: stage "
                 f"{row.number} ({row.title}) {row.reason}; run it first: "
-                f"exo2micro run {run.sample} {run.dye}"
+                f"{command_of(run, 'run')}"
             )
             raise CheckpointError(msg)
     result = result_of(runner, rows, {})

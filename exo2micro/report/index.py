@@ -1,16 +1,19 @@
 """The index of all pairs of an output folder, and their contact sheets."""
 
 import base64
+import csv
 import datetime
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from exo2micro.batch.journal import Journal, Pair
-from exo2micro.batch.results import BatchResults, row_of
+from exo2micro.batch.results import COLUMNS, row_of
 from exo2micro.errors import CheckpointError
+from exo2micro.execution.commands import command_about
 from exo2micro.raster.paths import PairPaths
 from exo2micro.report.page import write_page
 from exo2micro.report.pair import NAME, report_path
@@ -47,7 +50,6 @@ def write_index(output_dir: Path) -> Path:
     for entry in entries:
         for name in entry["thumbnails"]:
             sheets.setdefault(name, []).append(entry)
-    csv = BatchResults(entry["result"] for entry in entries).csv_text()
     path = index_path(output_dir)
     counts = {word: sum(e["verdict"] == word for e in entries) for word in SEVERITY}
     write_page(
@@ -60,10 +62,31 @@ def write_index(output_dir: Path) -> Path:
             "counts": {word: count for word, count in counts.items() if count},
             "problems": [entry for entry in entries if entry["verdict"] != "PASS"],
             "sheets": sorted(sheets),
-            "csv": "data:text/csv;base64," + base64.b64encode(csv.encode()).decode(),
+            "csv": "data:text/csv;base64," + base64.b64encode(_csv_of(entries).encode()).decode(),
+            "written": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
         },
     )
     return path
+
+
+def is_up_to_date(output_dir: Path, report: Path) -> bool:
+    """Tell whether there is an index that was written after the record of a report."""
+    try:
+        return index_path(output_dir).stat().st_mtime_ns >= report.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+
+
+def _csv_of(entries: Sequence[Row]) -> str:
+    """Return the table as CSV: a pair has a row for each of its settings."""
+    names = list(COLUMNS)
+    names.insert(names.index("dye") + 1, "settings")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for entry in entries:
+        writer.writerow({n: "" if entry[n] is None else entry[n] for n in names})
+    return text.getvalue()
 
 
 def _entries(output_dir: Path) -> Iterator[Row]:
@@ -72,12 +95,14 @@ def _entries(output_dir: Path) -> Iterator[Row]:
     reported: set[Pair] = set()
     for file in sorted(output_dir.glob(f"*/*/records/{NAME}*.json")):
         pair = file.parts[-4], file.parts[-3]
-        entry = json.loads(file.read_text(encoding="utf-8"))
-        result = entry.get("result") or _without_report(pair, entry.get("error", ""))
-        if "result" in entry and not _still_holds(file.parent, entry):
-            result = _without_report(pair, "the results are newer than the last one")
+        paths = PairPaths(output_dir, *pair)
+        entry = _read(file)
+        result = entry.get("result")
+        if result is None or not _still_holds(file.parent, entry):
+            error = entry.get("error", "the results are newer than the last one")
+            result = _without_report(paths, error, entry.get("command", ""))
         suffix = file.stem.removeprefix(NAME)
-        page = report_path(PairPaths(output_dir, *pair), suffix)
+        page = report_path(paths, suffix)
         yield _entry(result, suffix, page if page.exists() else None, output_dir, entry)
         if journal is None or _is_newer(file, journal):
             reported.add(pair)
@@ -87,7 +112,8 @@ def _entries(output_dir: Path) -> Iterator[Row]:
     for folder in sorted(output_dir.glob("*/*/records")):
         pair = folder.parts[-3], folder.parts[-2]
         if not any(folder.glob(f"{NAME}*.json")) and not (journal and pair in journal.results):
-            yield _entry(_without_report(pair, "none was made yet"), "", None, output_dir, {})
+            missing = _without_report(PairPaths(output_dir, *pair), "none was made yet", "")
+            yield _entry(missing, "", None, output_dir, {})
 
 
 def _entry(
@@ -104,7 +130,6 @@ def _entry(
     link = quote(page.relative_to(output_dir).as_posix()) if page else ""
     return {
         **row,
-        "result": dict(result),
         "verdict": row["verdict"] or ("ERROR" if has_error else "UNKNOWN"),
         "settings": suffix,
         "link": link,
@@ -120,9 +145,20 @@ def _severity(entry: Row) -> tuple[int, float, str, str, str]:
     return place, -(float("inf") if bound is None else bound), *names
 
 
-def _without_report(pair: Pair, error: str) -> Row:
-    reason = f"no report: {error}; run `exo2micro report {pair[0]} {pair[1]}`"
-    return {"sample": pair[0], "dye": pair[1], "status": reason, "verdict": None, "reason": reason}
+def _read(record: Path) -> dict[str, Any]:
+    """Return the record of a report; a damaged one is none."""
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        return {"error": f"{record.name} cannot be read ({error})"}
+
+
+def _without_report(paths: PairPaths, error: str, command: str) -> Row:
+    """Return the row of a pair that has no report, and the command that makes one."""
+    command = command or command_about("report", paths, Path("raw"), {})
+    reason = f"no report: {error}; run `{command}`"
+    names = {"sample": paths.sample, "dye": paths.dye}
+    return names | {"status": reason, "verdict": None, "reason": reason}
 
 
 def _still_holds(records: Path, entry: Mapping[str, Any]) -> bool:

@@ -1,166 +1,179 @@
-"""A paragraph of methods text, and the commands that repeat a run."""
+"""A paragraph of methods text: what was done to a pair, with the numbers filled in."""
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from exo2micro.alignment.transform import DEFORMED
 from exo2micro.defaults import PARAMETER_REGISTRY
-from exo2micro.execution.plan import Request, is_kept
+from exo2micro.execution.plan import is_kept
 from exo2micro.raster.record import Record
-from exo2micro.report.words import value_text
+from exo2micro.report.words import area_unit, estimator_words, interval, offset_interval, value_text
+from exo2micro.verdict import Level
 
-DEFAULT_FORMAT: Final = "tiff"
-
-_TRANSFORMS = {"homography": "a homography", "affine": "an affine transform"}
-
-
-def methods_text(result: Mapping[str, Any], records: Mapping[int, Record]) -> str:
-    """Return what was done as a paragraph for a paper, with the numbers filled in."""
-    alignment = records.get(3)
-    sentences = [
-        f"Pre- and post-stain scans of sample {result['sample']} ({result['dye']}) were processed "
-        f"with exo2micro {_version(records)}."
-    ]
-    if alignment is not None:
-        sentences += _alignment_sentences(alignment, result.get("certificate") or {})
-    sentences += _scale_sentences(result, records.get(4))
-    changed = _changed(records)
-    if changed:
-        sentences.append(f"Parameters that differ from their defaults: {changed}.")
-    else:
-        sentences.append("All parameters were at their defaults.")
-    verdict = f"The automatic quality verdict was {result['verdict']}"
-    sentences.append(f"{verdict} ({result['reason']})." if result["reason"] else f"{verdict}.")
-    return " ".join(sentences)
+_PLACES: Final = {
+    "post": "the post-stain image",
+    "pre": "the pre-stain image",
+    "pair": "both images",
+    "difference": "the difference",
+}
 
 
-def python_code(
+def methods_text(
     result: Mapping[str, Any],
-    request: Request,
-    folders: Mapping[str, str],
-    formats: Sequence[str],
+    records: Mapping[int, Record],
+    census: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Return Python that repeats the run.
+    """Return what was done as a paragraph for a paper, with the numbers filled in.
 
     Parameters
     ----------
     result : mapping
         As `SampleDye.run` returns it.
-    request : Request
-        What was asked for.
-    folders : mapping
-        ``output_dir`` and ``raw_dir``.
-    formats : sequence of str
-        Of the aligned images.
+    records : mapping
+        Main record of each stage.
+    census : mapping
+        Metadata of the tables ``objects`` and ``limit``, where they exist.
     """
-    arguments = [repr(result["sample"]), repr(result["dye"])]
-    arguments += [f"{name}={value!r}" for name, value in folders.items()]
-    if _format(formats) != DEFAULT_FORMAT:
-        arguments.append(f"checkpoint_format={_format(formats)!r}")
-    lines = ["from exo2micro import SampleDye", "", f"run = SampleDye({', '.join(arguments)})"]
-    values = _set_values(request)
-    if values:
-        lines.append(f"run.set_params({', '.join(f'{n}={v!r}' for n, v in values.items())})")
-    for resolved in request.steps:
-        step = resolved.step
-        named = {"after": step.after, "applies_to": step.applies_to, **resolved.values}
-        text = ", ".join(f"{name}={value!r}" for name, value in named.items())
-        lines.append(f"run.add_stage({step.function!r}, {text})")
-    lines.append(f"result = run.run({'keep_failed=True' if request.keep_failed else ''})")
-    return "\n".join(lines)
+    version = next((r.software.get("exo2micro", "") for r in records.values()), "")
+    sentences = [
+        f"Pre- and post-stain scans of sample {result['sample']} ({result['dye']}) were processed "
+        f"with exo2micro {version}.",
+        *_alignment_sentences(records[3], result.get("certificate") or {}),
+        *_extra_stage_sentences(result.get("custom_stages") or ()),
+        *_matching_sentences(records[4].metrics),
+        *_difference_sentences(result, records[4]),
+        *_census_sentences(census),
+        *_parameter_sentences(records),
+    ]
+    # Whoever copies the beginning only is not to miss that it failed.
+    sentences.insert(
+        1 if result["verdict"] == "FAIL" else len(sentences), _verdict_sentence(result)
+    )
+    return " ".join(sentences)
 
 
-def command_line(
-    result: Mapping[str, Any],
-    request: Request,
-    folders: Mapping[str, str],
-    formats: Sequence[str],
-) -> str:
-    """Return the command that repeats the run; for the parameters see `python_code`."""
-    words = ["exo2micro", "run", result["sample"], result["dye"]]
-    for name, value in folders.items():
-        words += [f"--{name.replace('_', '-')}", value]
-    if _format(formats) != DEFAULT_FORMAT:
-        words += ["--format", _format(formats)]
-    for name, value in _set_values(request).items():
-        words += ["--set", f"{name}={PARAMETER_REGISTRY[name].format(value)}"]
-    for resolved in request.steps:
-        step = resolved.step
-        named = {"after": step.after, "applies_to": step.applies_to, **resolved.values}
-        described = ",".join(f"{name}={value}" for name, value in named.items())
-        words += ["--stage", f"{step.function}:{described}"]
-    if request.keep_failed:
-        words.append("--keep-failed")
-    return shlex.join(words)
-
-
-def _format(formats: Sequence[str]) -> str:
-    """Return the value of checkpoint_format."""
-    return formats[0] if len(formats) == 1 else "both"
-
-
-def _set_values(request: Request) -> dict[str, Any]:
-    """Return the parameters that something set, by whatever layer."""
-    return {name: request.params[name] for name in request.params if name in request.sources}
-
-
-def _version(records: Mapping[int, Record]) -> str:
-    return next((r.software.get("exo2micro", "") for r in records.values()), "")
-
-
-def _changed(records: Mapping[int, Record]) -> str:
-    last = records[max(records)] if records else None
-    entries = last.params if last else {}
-    return ", ".join(
-        f"{name} = {value_text(entry['value'])}"
-        for name, entry in entries.items()
-        if entry["value"] != PARAMETER_REGISTRY[name].default
+def _alignment_sentences(alignment: Record, certificate: Mapping[str, Any]) -> Iterator[str]:
+    deformed = (alignment.transform or {}).get("type") == DEFORMED
+    text = "a homography and a smooth deformation field" if deformed else "a homography"
+    lender = alignment.facts.get("borrowed_from")
+    if lender:
+        text += f" taken over from the dye {lender['dye']} of the same sample"
+    if alignment.verdict.level is Level.FAIL:
+        yield f"Mapping the pre-stain scan onto the post-stain scan by {text} FAILED."
+    else:
+        yield f"The pre-stain scan was mapped onto the post-stain scan by {text}."
+    if certificate.get("median_px") is None or not certificate.get("tiles"):
+        return
+    bound = certificate.get("bound_px")
+    limit = "" if bound is None else f" (at most {bound:.2g} px, with 95 % confidence)"
+    fit = "that the alignment was not made from" if lender else "that were held out of the fit"
+    yield (
+        f"On {certificate['tiles']} tiles {fit}, the alignment error has a median of "
+        f"{certificate['median_px']:.2g} px and lies below {certificate['p95_px']:.2g} px for "
+        f"95 % of the sample{limit}; {100 * certificate['coverage']:.0f} % of the sample lie near "
+        "such a tile."
     )
 
 
-def _alignment_sentences(alignment: Record, certificate: Mapping[str, Any]) -> list[str]:
-    kind = str((alignment.transform or {}).get("type", "transform"))
-    text = _TRANSFORMS.get(kind, f"a transform of type {kind}")
-    lender = alignment.facts.get("borrowed_from")
-    if lender:
-        text += f", taken over from the dye {lender['dye']}"
-    sentences = [f"The pre-stain scan was mapped onto the post-stain scan by {text}."]
-    if certificate.get("median_px") is not None:
-        bound = certificate.get("bound_px")
-        limit = "" if bound is None else f" (95 % confidence limit {bound:.3g} px)"
-        sentences.append(
-            f"On {certificate['tiles']} tiles that were held out of the fit, the alignment error "
-            f"has a median of {certificate['median_px']:.3g} px and lies below "
-            f"{certificate['p95_px']:.3g} px for 95 % of the sample{limit}; "
-            f"{100 * certificate['coverage']:.0f} % of the sample lie near such a tile."
+def _extra_stage_sentences(stages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for stage in stages:
+        values = ", ".join(f"{n} = {value_text(v)}" for n, v in stage["parameters"].items())
+        yield (
+            f"After stage {stage['after']}, the custom function {stage['name']} (SHA-256 "
+            f"{stage['hash'][:8]}{f'; {values}' if values else ''}) was applied to "
+            f"{_PLACES[stage['applies_to']]}."
         )
-    return sentences
 
 
-def _scale_sentences(result: Mapping[str, Any], difference: Record | None) -> list[str]:
+def _matching_sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
+    match = metrics.get("psf_match") or {}
+    if match.get("role", "none") != "none":
+        error = match.get("sigma_error_px")
+        width = f"{match['sigma_px']:.2f}" + (f" +- {error:.2f}" if error else "")
+        yield (
+            f"To match the sharpness of the two, the {match['role']}-stain image was convolved "
+            f"with a Gaussian of sigma {width} px."
+        )
+    field = metrics.get("scale_field") or {}
+    if field.get("is_applied"):
+        yield (
+            "The brightness ratio was allowed to vary smoothly over the image, along a surface "
+            "that tiles left out of its fit support; the scale is its median."
+        )
+
+
+def _difference_sentences(result: Mapping[str, Any], difference: Record) -> Iterator[str]:
     scales = result.get("scales") or ()
-    if not scales or difference is None:
-        return ["No difference was computed."]
+    if not scales:
+        yield "No brightness scale was estimated, and nothing was subtracted."
+        return
+    done = "would have been" if not difference.files else "was"
     first = scales[0]
-    low, high = first["interval"]
-    width = "" if low == high else f" (95 % interval {low:#.5g} to {high:#.5g})"
-    offset = f" and an offset of {first['offset']:.4g} counts" if first["offset"] else ""
-    sentences = [
-        f"The aligned pre-stain image was multiplied by the brightness ratio of the background, "
-        f"{first['scale']:.5g}{width}, estimated by the method {first['name']}{offset}, and "
-        "subtracted from the post-stain image."
-    ]
+    bounds = interval(first["interval"], digits=5)
+    error = f" (95 % interval {bounds})" if bounds else ""
+    yield (
+        f"The aligned pre-stain image {done} multiplied by the brightness ratio of the background, "
+        f"{first['scale']:.5g}{error}, estimated by {estimator_words(first)}, and "
+        f"subtracted from the post-stain image{_offset_words(first)}."
+    )
+    others = [f"{s['scale']:.5g} by {estimator_words(s)}" for s in scales[1:]]
+    if others:
+        files = "; each has a difference of its own" if difference.files else ""
+        yield f"For comparison, other scales are {', and '.join(others)}{files}."
     noise = difference.metrics.get("noise")
-    if noise:
-        sentences.append(
+    if noise and not noise["pixels"]:
+        yield "The noise could not be measured: its error is the scatter of the whole difference."
+    elif noise:
+        yield (
             "The noise of each pixel was propagated from shot noise, read noise, resampling, scale "
-            f"and registration error, and adjusted to clean background by a factor of "
-            f"{noise['factor']:.4g}."
+            "and registration error, and adjusted to clean background by a factor of "
+            f"{noise['factor']:.3g}."
         )
     if not difference.files:
-        sentences.append("The difference was withheld, since the pair cannot be trusted.")
+        yield "The difference was withheld."
     elif is_kept(difference):
-        sentences.append(
-            "The pair cannot be trusted; its difference was written all the same, labelled failed."
+        yield "The difference was written all the same, labelled failed."
+
+
+def _offset_words(scale: Mapping[str, Any]) -> str:
+    if not scale["offset"]:
+        return ""
+    bounds = interval(offset_interval(scale), digits=3)
+    error = f" (95 % interval {bounds})" if bounds else ""
+    return f", together with an offset of {scale['offset']:.3g} counts{error}"
+
+
+def _census_sentences(census: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    found = census.get("objects")
+    if found:
+        bounds = interval(found["density_interval"], digits=3)
+        yield (
+            f"{found['objects']} objects were detected in the difference at a threshold of "
+            f"{found['threshold']:g} sigma, of which {found['counted']} were counted: "
+            f"{found['density']:.3g} {area_unit(found['density_unit'])} (95 % interval {bounds}); "
+            f"{found['expected_false']:.2g} false ones are expected of noise, and the negative "
+            f"image holds {found['negatives']}."
         )
-    return sentences
+        if found.get("verdict") == "FAIL":
+            yield "These objects are those of a difference that FAILED."
+    if "limit" in census:
+        yield str(census["limit"]["sentence"])
+
+
+def _parameter_sentences(records: Mapping[int, Record]) -> Iterator[str]:
+    entries = records[max(records)].params
+    changed = [
+        f"{name} = {value_text(entry['value'])}"
+        for name, entry in entries.items()
+        if entry["value"] != PARAMETER_REGISTRY[name].default
+    ]
+    if changed:
+        yield f"Parameters that differ from their defaults: {', '.join(changed)}."
+    else:
+        yield "All parameters were at their defaults."
+
+
+def _verdict_sentence(result: Mapping[str, Any]) -> str:
+    reason = f" ({result['reason']})" if result["reason"] else ""
+    so = "; no result is to be taken from this pair" if result["verdict"] == "FAIL" else ""
+    return f"The automatic quality verdict was {result['verdict']}{reason}{so}."

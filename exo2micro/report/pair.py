@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from exo2micro.batch.results import plain
 from exo2micro.errors import CheckpointError
+from exo2micro.execution.commands import command_about, values_set
 from exo2micro.execution.plan import is_kept
 from exo2micro.execution.results import pair_view, shown_records, verdict_of_run
 from exo2micro.execution.runner import StageRunner
@@ -18,15 +20,17 @@ from exo2micro.raster.atomic import explain_os_errors, write_text_atomically
 from exo2micro.raster.paths import PairPaths
 from exo2micro.raster.record import FileStamp, Record
 from exo2micro.report.census import census_files, table_facts
+from exo2micro.report.codes import codes_of
 from exo2micro.report.facts import key_facts
 from exo2micro.report.flicker import flicker_places
 from exo2micro.report.images import FIDELITIES, Fidelity, embed_file
-from exo2micro.report.methods import command_line, methods_text, python_code
+from exo2micro.report.methods import methods_text
 from exo2micro.report.objects import OBJECTS, objects_figure
 from exo2micro.report.page import page_text
 from exo2micro.report.provenance import provenance_of
+from exo2micro.report.repeat import command_line, python_code
 
-REVISION: Final = 3
+REVISION: Final = 4
 """Raised when the report of the same results looks different."""
 
 MOST_BYTES: Final = 10_000_000
@@ -114,6 +118,7 @@ def _write(
     write_text_atomically(path, text)
     entry = {
         "drawn_from": identity,
+        "command": report_command(runner, raw_dir),
         "difference": [
             paths.record(difference.base, difference.suffix).name,
             difference.fingerprint,
@@ -133,7 +138,7 @@ def _small_enough(
     census: Mapping[str, Path],
 ) -> tuple[str, dict[str, str]]:
     """Return the page with the best pictures that keep it below its limit, and the thumbnails."""
-    fixed = _words(runner, result, raw_dir, census)
+    fixed = _words(runner, gallery, result, raw_dir, census)
     for fidelity in FIDELITIES:
         pictures, thumbnails = _pictures(runner, gallery, census, fidelity)
         text = page_text("pair.html", {**fixed, **pictures})
@@ -142,10 +147,16 @@ def _small_enough(
     return text, thumbnails
 
 
-def note_failure(paths: PairPaths, suffix: str, error: str) -> None:
+def report_command(runner: StageRunner, raw_dir: Path) -> str:
+    """Return the command that makes a report anew."""
+    request, paths = runner.request, runner.store.paths
+    return command_about("report", paths, raw_dir, values_set(request), request.steps)
+
+
+def note_failure(paths: PairPaths, suffix: str, error: str, command: str) -> None:
     """Record that a report could not be written, and remove the one of older results."""
     report_path(paths, suffix).unlink(missing_ok=True)
-    text = json.dumps({"error": error}) + "\n"
+    text = json.dumps({"error": error, "command": command}) + "\n"
     with explain_os_errors(paths.records, "write"):
         write_text_atomically(paths.record(NAME, suffix), text)
 
@@ -174,6 +185,7 @@ def _is_valid(path: Path, record: Path, identity: str) -> bool:
 
 def _words(
     runner: StageRunner,
+    gallery: Gallery,
     result: Mapping[str, Any],
     raw_dir: Path,
     census: Mapping[str, Path],
@@ -183,7 +195,13 @@ def _words(
     kept = is_kept(records[4])
     request = replace(runner.request, keep_failed=kept or runner.request.keep_failed)
     tables = {name: table_facts(p) for name, p in census.items() if p.suffix == ".ecsv"}
-    folders = {"output_dir": str(paths.output_dir), "raw_dir": str(raw_dir)}
+    about = partial(
+        command_about,
+        paths=paths,
+        raw_dir=raw_dir,
+        values=values_set(request),
+        steps=request.steps,
+    )
     verdict = verdict_of_run(runner)
     return {
         "title": f"{paths.sample} / {paths.dye}",
@@ -198,11 +216,16 @@ def _words(
         "messages": [m for m in result.get("messages") or [] if m not in verdict.reasons],
         "limit_sentence": tables.get("limit", {}).get("sentence", ""),
         "has_objects": "objects" in tables,
-        "methods": methods_text(result, records),
-        "python": python_code(result, request, folders, runner.formats),
-        "command": command_line(result, request, folders, runner.formats),
+        "methods": methods_text(result, records, tables),
+        "python": python_code(paths, raw_dir, request, runner.formats),
+        "command": command_line(paths, raw_dir, request, runner.formats),
+        "keeping": about("run", options=["--keep-failed"]),
+        "restoring": about("run", options=["--from-stage", "1"]),
+        "detecting": about("detect", options=["--accept-failed"] if kept else []),
+        "reporting": report_command(runner, raw_dir),
         "files": [str(path) for _, path in sorted((result.get("difference") or {}).items())],
         "home": "../../index.html",
+        "codes": codes_of(runner, result, gallery),
         **provenance_of(runner, result),
     }
 

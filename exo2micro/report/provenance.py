@@ -19,7 +19,6 @@ def provenance_of(runner: StageRunner, result: Mapping[str, Any]) -> dict[str, A
     return {
         "stages": [_stage_row(row, records) for row in result["stages"]],
         "params": _param_rows(last),
-        "codes": _codes(records, last),
         "raw": [
             {"role": role, "name": s.name, "bytes": bytes_text(s.size), "sha256": s.sha256}
             for role, s in last.raw.items()
@@ -64,30 +63,6 @@ def _param_rows(last: Record) -> list[dict[str, Any]]:
         if name in PARAMETER_REGISTRY
     ]
     return sorted(rows, key=lambda row: not row["changed"])
-
-
-def _codes(records: Mapping[int, Record], last: Record) -> list[dict[str, Any]]:
-    """Return the custom code that took part: extra stages with source, and hashes of the rest."""
-    steps = [
-        {
-            "name": step["name"],
-            "what": f"extra stage after {step['after']} on {step['applies_to']}",
-            "hash": step["hash"],
-            "code": step.get("code", ""),
-        }
-        for step in last.custom_stages
-    ]
-    known = {step["name"] for step in steps}
-    others = {
-        name: (number, digest)
-        for number, record in records.items()
-        for name, digest in record.code.items()
-        if name not in known
-    }
-    return steps + [
-        {"name": name, "what": f"takes part in stage {number}", "hash": digest, "code": ""}
-        for name, (number, digest) in others.items()
-    ]
 
 
 def _scalars(

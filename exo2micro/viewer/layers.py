@@ -95,7 +95,9 @@ class Layer:
     colours: tuple[str, ...] = ()
 
 
-def layers_of(runner: StageRunner, difference: Path | None) -> tuple[list[Layer], list[str]]:
+def layers_of(
+    runner: StageRunner, difference: Path | None, restoring: str
+) -> tuple[list[Layer], list[str]]:
     """Return the layers of a finished pair, and what cannot be shown, in words.
 
     Parameters
@@ -104,6 +106,8 @@ def layers_of(runner: StageRunner, difference: Path | None) -> tuple[list[Layer]
         Knows the valid records of the pair.
     difference : Path or None
         The difference in FITS; None where it was withheld.
+    restoring : str
+        Command that makes removed images again.
     """
     opened: dict[str, Raster] = {}
     missing = []
@@ -113,8 +117,7 @@ def layers_of(runner: StageRunner, difference: Path | None) -> tuple[list[Layer]
         image = _open(runner, record)
         if image is None:
             missing.append(
-                f"{_TITLES[name]}: its image was removed to save disk; `exo2micro run "
-                f"{record.sample} {record.dye} --from-stage 1 --keep all` makes it again"
+                f"{_TITLES[name]}: its image was removed to save disk; `{restoring}` makes it again"
             )
         else:
             opened[name] = image

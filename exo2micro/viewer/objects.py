@@ -1,13 +1,10 @@
 """The objects that were found in a difference, for the page."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-
-from exo2micro.report.census import table_facts
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -33,13 +30,6 @@ def objects_document(path: Path) -> bytes:
     columns = {name: _values(table[name]) for name in COLUMNS if name in table.colnames}
     bits = {str(bit): text for bit, text in dict(table.meta.get("flag_bits", {})).items()}
     return json.dumps({"columns": columns, "flag_bits": bits}, allow_nan=False).encode()
-
-
-def belongs_to(path: Path, header: Mapping[str, Any]) -> bool:
-    """Tell whether a table was made from a difference with this header."""
-    facts = table_facts(path)
-    keys = ("SCALE", "OFFSET", "SHAPOST", "SHAPRE")
-    return all(facts.get(key.lower()) == header.get(key) for key in keys)
 
 
 def _values(column: Any) -> list[Any]:  # noqa: ANN401 - an astropy column

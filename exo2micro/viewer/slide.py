@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from exo2micro.census.pairs import difference_path, finished_runner
+from exo2micro.census.pairs import command_of, difference_path, finished_runner
 from exo2micro.errors import FailedVerdictError, ParameterError
-from exo2micro.execution.results import shown_records, verdict_of_run
+from exo2micro.execution.plan import is_kept
+from exo2micro.execution.results import objects_path, shown_records, verdict_of_run
 from exo2micro.execution.runner import StageRunner
 from exo2micro.plotting.colour_tables import DIVERGING, SEQUENTIAL, colour_table
 from exo2micro.raster.fits_planes import open_fits_planes
-from exo2micro.report.census import census_files
+from exo2micro.report.census import belongs_to
 from exo2micro.stages.frames import post_window
 from exo2micro.subtraction.quality import DQ, describe, header_cards
 from exo2micro.verdict import Level, Verdict
 from exo2micro.viewer.layers import Layer, layers_of
-from exo2micro.viewer.objects import belongs_to, objects_document
+from exo2micro.viewer.objects import objects_document
 from exo2micro.viewer.tiles import FLAG_COLOURS, TILE_PX, Look, highest_level, tile_picture
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ class Slide:
         """
         runner = finished_runner(run)
         records = runner.main_records()
-        difference, difference_note = _difference(runner)
-        layers, missing = layers_of(runner, difference)
-        objects, told = _objects(runner, difference)
+        difference, difference_note = _difference(run, runner)
+        layers, missing = layers_of(
+            runner, difference, command_of(run, "run", "--from-stage", "1", "--keep", "all")
+        )
+        objects, told = _objects(run, runner, difference)
         size = records[1].facts.get("pixel_size_um")
         return cls(
             sample=run.sample,
@@ -170,27 +173,28 @@ class Slide:
         return self.layers[name]
 
 
-def _difference(runner: StageRunner) -> tuple[Path | None, str]:
+def _difference(run: "SampleDye", runner: StageRunner) -> tuple[Path | None, str]:
     """Return the difference in FITS, and what is to be said about it."""
     try:
-        path = difference_path(runner, accept_failed=True)
+        path = difference_path(run, runner, accept_failed=True)
     except FailedVerdictError:
-        paths = runner.store.paths
-        command = f"exo2micro run {paths.sample} {paths.dye} --keep-failed"
+        command = command_of(run, "run", "--keep-failed")
         return None, f"The difference was withheld. `{command}` writes it all the same."
     if runner.main_records()[4].verdict.level is Level.FAIL:
         return path, "The difference was written although it is not to be trusted (keep_failed)."
     return path, ""
 
 
-def _objects(runner: StageRunner, difference: Path | None) -> tuple[Path | None, list[str]]:
+def _objects(
+    run: "SampleDye", runner: StageRunner, difference: Path | None
+) -> tuple[Path | None, list[str]]:
     """Return the table of detections of the difference, and why there is none."""
     if difference is None:
         return None, []
-    paths = runner.store.paths
-    table = census_files(paths, shown_records(runner)[4]).get("objects")
-    command = f"`exo2micro detect {paths.sample} {paths.dye}`"
-    if table is None:
+    record = shown_records(runner)[4]
+    table = objects_path(runner.store.paths, record)
+    command = f"`{command_of(run, 'detect', *(['--accept-failed'] if is_kept(record) else []))}`"
+    if not table.is_file():
         return None, [f"No table of objects yet: {command} makes one."]
     if not belongs_to(table, open_fits_planes(difference).header):
         return None, [f"The table of objects is of an older difference: {command} makes it anew."]

@@ -76,7 +76,8 @@ def test_a_missing_alignment_names_the_command_that_makes_it(project):
     add_dye(project)
     with pytest.raises(CheckpointError, match="missing") as caught:
         borrower(project, boundary_width=20).run()
-    assert f"exo2micro run {SAMPLE} {DYE} --to-stage 3 --set boundary_width=20" in str(caught.value)
+    assert f"exo2micro run {SAMPLE} {DYE} --output-dir {project.processed} " in str(caught.value)
+    assert str(caught.value).endswith(" --set boundary_width=20 --to-stage 3")
     assert not project.processed.exists()
 
 

@@ -9,7 +9,7 @@ from base64 import b64decode
 import pytest
 from small_pair import DYE, SAMPLE
 
-from exo2micro import run_batch
+from exo2micro import SampleDye, run_batch
 from exo2micro.batch.journal import Journal
 from exo2micro.cli import main
 from exo2micro.report import write_index
@@ -31,6 +31,11 @@ def lab(finished, failed, tmp_path):
     return tmp_path
 
 
+def csv_of(page):
+    content = re.search(r"data:text/csv;base64,([A-Za-z0-9+/=]+)", page)[1]
+    return list(csv.DictReader(io.StringIO(b64decode(content).decode())))
+
+
 def rows_of(page):
     body = re.search(r"<tbody>(.*?)</tbody>", page, re.DOTALL)[1]
     return re.findall(r'<tr data-verdict="(\w+)">', body)
@@ -48,17 +53,37 @@ def test_the_worst_comes_first_with_its_cause(lab):
 
 def test_the_table_as_csv(lab):
     page = write_index(lab / "processed").read_text("utf-8")
-    content = re.search(r"data:text/csv;base64,([A-Za-z0-9+/=]+)", page)[1]
-    rows = list(csv.DictReader(io.StringIO(b64decode(content).decode())))
+    rows = csv_of(page)
     assert [row["sample"] for row in rows] == ["CD1", "CD099", SAMPLE]
     assert float(rows[2]["scale"]) == pytest.approx(1.8, abs=0.01)
+    assert [row["verdict"] for row in rows] == ["ERROR", "FAIL", "PASS"]
+
+
+def test_a_single_run_is_in_the_index_with_its_settings(done):
+    index = done.processed / "index.html"
+    before = index.read_text("utf-8")
+    result = SampleDye(SAMPLE, DYE, **done.dirs(), params={"scale_percentile": 40.0}).run()
+    page = index.read_text("utf-8")
+    assert rows_of(before) == ["PASS"]
+    assert rows_of(page) == ["PASS", result["verdict"]]
+    assert f'href="{SAMPLE}/{DYE}/report_sp40.html"' in page
+    assert [row["settings"] for row in csv_of(page)] == ["", "_sp40"]
+    assert re.search(r"As of \d{4}-\d\d-\d\d \d\d:\d\d", page)
+
+
+def test_a_damaged_record_of_a_report_does_not_cost_the_index(lab):
+    (lab / "processed" / SAMPLE / DYE / "records" / "report.json").write_text("{")
+    page = write_index(lab / "processed").read_text("utf-8")
+    assert rows_of(page) == ["ERROR", "FAIL", "UNKNOWN"]
+    assert "report.json cannot be read" in page
 
 
 def test_a_pair_without_report_says_what_to_do(lab):
     for path in (lab / "processed" / SAMPLE / DYE).rglob("report*"):
         path.unlink()
     page = write_index(lab / "processed").read_text("utf-8")
-    assert f"run `exo2micro report {SAMPLE} {DYE}`" in page
+    folder = lab / "processed"
+    assert f"run `exo2micro report {SAMPLE} {DYE} --output-dir {folder}`" in page
     assert rows_of(page) == ["ERROR", "FAIL", "UNKNOWN"]
 
 

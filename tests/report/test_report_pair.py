@@ -28,6 +28,17 @@ def text_of(path):
     return re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", "data:", path.read_text("utf-8"))
 
 
+def methods_of(page):
+    """Return the methods paragraph of a page."""
+    return html.unescape(re.search(r'id="methods-text">(.*?)</blockquote>', page, re.DOTALL)[1])
+
+
+def facts_of(page):
+    """Return value and interval or basis of each key number of a page."""
+    row = r'<tr><td>(.*?)</td><td class="value">(.*?)</td><td>(.*?)</td><td>'
+    return {html.unescape(n): (html.unescape(v), i) for n, v, i in re.findall(row, page)}
+
+
 def pair(project, **params):
     return SampleDye(SAMPLE, DYE, **project.dirs(), params=params)
 
@@ -57,7 +68,7 @@ def test_numbers_are_those_of_the_records(finished, page):
     )
     scale = record["metrics"]["scales"][0]
     low, high = scale["interval"]
-    assert f'{scale["scale"]:.5g}</td><td class="number">{low:#.5g} to {high:#.5g}</td>' in page
+    assert f"{scale['scale']:.5g}</td><td>{low:#.5g} to {high:#.5g}</td>" in page
     assert f"{scale['scale']:.5g} (95 % interval {low:#.5g} to {high:#.5g})" in page
     assert record["raw"]["post"]["sha256"][:16] in page
 
@@ -119,9 +130,11 @@ def test_a_report_that_fails_costs_no_result(done, monkeypatch, caplog):
     assert result["report"] is None
     assert result["report_error"] == "RuntimeError: no ink"
     assert "no ink" in caplog.text
-    assert json.loads((done.folder / "records" / "report.json").read_text()) == {
-        "error": "RuntimeError: no ink"
-    }
+    noted = json.loads((done.folder / "records" / "report.json").read_text())
+    assert noted["error"] == "RuntimeError: no ink"
+    index = (done.processed / "index.html").read_text("utf-8")
+    assert "no report: RuntimeError: no ink" in index
+    assert html.escape(noted["command"]) in index
     monkeypatch.undo()
     assert pair(done).run()["report"].exists()
 
@@ -136,6 +149,17 @@ def test_a_failed_pair_says_what_was_withheld_and_shows_the_evidence(failed):
     data = json.loads(re.search(r'id="flicker-data">(.*?)</script>', page, re.DOTALL)[1])
     assert all("difference" not in place["frames"] for place in data)
     assert {"post", "before", "coarse", "final"} <= set(data[0]["frames"])
+    methods = methods_of(page)
+    assert "The automatic quality verdict was FAIL" in methods[:200]
+    assert "onto the post-stain scan by a homography FAILED." in methods
+    assert "No brightness scale was estimated, and nothing was subtracted." in methods
+    assert facts_of(page) == {
+        "alignment error": ("not measured", "no held-out tile could be matched"),
+        "pixel size": ("unknown", "none"),
+    }
+    (command,) = commands_in(page, "run")
+    assert command[2:4] == [SAMPLE, DYE]
+    assert command[-1] == "--keep-failed"
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +179,13 @@ def test_a_failed_difference_that_was_kept_is_told_and_marked(kept, failed):
     page = text_of(project.folder / PAGE)
     assert "withheld" not in page.split('<section id="making">')[0]
     assert "written all the same" in page
+    assert "The difference was written all the same, labelled failed." in methods_of(page)
+    assert "The noise could not be measured" in methods_of(page)
+    assert facts_of(page)["noise factor"] == ("not measured", "fitted to 0 pixels")
+    assert '<strong class="word FAIL">FAILED</strong>: these numbers' in page
+    index = text_of(project.processed / "index.html")
+    assert 'data-verdict="FAIL"' in index
+    assert "withheld" not in index
     assert "04_difference_difference_failed.fits" in page
     assert "no difference was written" not in page
     assert {"difference_image", "snr_histogram"} <= set(re.findall(r'<figure id="(\w+)">', page))
@@ -178,7 +209,10 @@ def test_a_report_made_anew_still_repeats_the_run_that_kept_it(kept):
     assert command.endswith(" --keep-failed")
     assert "run.run(keep_failed=True)" in page
     assert detect_pair(pair(project), accept_failed=True).table.stem == "detections_failed"
-    assert "objects detected" in text_of(report_pair(pair(project)))
+    page = text_of(report_pair(pair(project)))
+    assert "objects detected" in page
+    assert "<td>in a difference that FAILED: " in page
+    assert "These objects are those of a difference that FAILED." in methods_of(page)
     assert Slide.of(pair(project)).objects is not None
 
 
@@ -194,8 +228,31 @@ def test_tables_of_objects_and_limits_are_told(done):
     assert "detections" in entry["thumbnails"]
 
 
-def test_without_detections_the_report_says_how_to_make_them(page):
-    assert f"<code>exo2micro detect {SAMPLE} {DYE}</code>" in page
+def commands_in(page, verb):
+    """Return the commands of one kind that a page names, split as a shell does."""
+    found = re.findall(rf"<code>(exo2micro {verb} .*?)</code>", page)
+    return [shlex.split(html.unescape(text)) for text in found]
+
+
+def test_without_detections_the_report_says_how_to_make_them(done):
+    assert '<figure id="detections">' not in text_of(done.folder / PAGE)
+    page = text_of(pair(done, scale_percentile=40.0).run()["report"])
+    (detect,), (report,) = commands_in(page, "detect"), commands_in(page, "report")
+    assert main([*detect[1:], "-q"]) == 0
+    assert (done.folder / "detections_sp40.ecsv").exists()
+    assert main([*report[1:], "-q"]) == 0
+    assert '<figure id="detections">' in text_of(done.folder / "report_sp40.html")
+
+
+def test_a_table_of_an_older_difference_is_not_shown(done):
+    assert detect_pair(pair(done)).table.exists()
+    assert "objects detected" in text_of(report_pair(pair(done)))
+    table = done.folder / "detections.ecsv"
+    text, count = re.subn(r"(scale: )[\d.]+", r"\g<1>1.7", table.read_text("utf-8"))
+    assert count
+    table.write_text(text, "utf-8")
+    page = text_of(report_pair(pair(done)))
+    assert "objects detected" not in page
     assert '<figure id="detections">' not in page
 
 
