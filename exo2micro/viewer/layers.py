@@ -1,7 +1,7 @@
 """The images of a finished pair, ready to be looked at at any magnification."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -19,6 +19,7 @@ from exo2micro.raster.fits_planes import open_fits_planes
 from exo2micro.raster.record import Record
 from exo2micro.raster.tiff_reader import TiffCheckpoint
 from exo2micro.stages.frames import post_window
+from exo2micro.verdict import Level
 from exo2micro.viewer.overviews import KeptOverview, any_flag
 
 Kind = Literal["counts", "signed", "error", "flags"]
@@ -125,7 +126,16 @@ def layers_of(
         opened |= _difference_images(difference)
         if "snr" not in opened:
             missing.append("SNR and ERR: they were not written (planes = dq)")
-    return _described(opened, runner.records[(1, "post")]), missing
+    layers = _described(opened, runner.records[(1, "post")])
+    if runner.records[(4, "difference")].verdict.level is Level.FAIL:
+        layers = [_marked_failed(layer) for layer in layers]
+    return layers, missing
+
+
+def _marked_failed(layer: Layer) -> Layer:
+    """Return a layer whose title says that it is no result; scans are what they are."""
+    is_scan = layer.name in _CHECKPOINTS
+    return layer if is_scan else replace(layer, title=f"{layer.title}, FAILED")
 
 
 def _open(runner: StageRunner, record: Record) -> Raster | None:

@@ -101,8 +101,8 @@ class LoopbackServer(ThreadingHTTPServer):
         """Address of the page; whoever knows it can see the slide."""
         return f"http://{ADDRESS}:{self.server_port}/{self._token}/"
 
-    def answer(self, target: str, host: str) -> Answer:
-        """Return the answer to a GET request.
+    def answer(self, target: str, host: str, origin: str = "") -> Answer:
+        """Return the answer to a GET request; no request changes anything.
 
         Parameters
         ----------
@@ -110,9 +110,11 @@ class LoopbackServer(ThreadingHTTPServer):
             Path and query.
         host : str
             The Host header.
+        origin : str
+            The Origin header, which browsers send for requests that another page makes.
         """
         name = host.rpartition(":")[0] if ":" in host else host
-        if name not in HOSTS:
+        if name not in HOSTS or origin not in ("", f"http://{host}"):
             return Answer.words(HTTPStatus.FORBIDDEN, "this page is for this machine only")
         parts = urlsplit(target)
         _, _, rest = parts.path.partition("/")
@@ -165,7 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        answer = self.server.answer(self.path, self.headers.get("Host", ""))
+        answer = self.server.answer(
+            self.path, self.headers.get("Host", ""), self.headers.get("Origin", "")
+        )
         self.send_response(answer.status)
         for keyword, value in _HEADERS.items():
             self.send_header(keyword, value)

@@ -181,7 +181,10 @@ def _difference(run: "SampleDye", runner: StageRunner) -> tuple[Path | None, str
         command = command_of(run, "run", "--keep-failed")
         return None, f"The difference was withheld. `{command}` writes it all the same."
     if runner.main_records()[4].verdict.level is Level.FAIL:
-        return path, "The difference was written although it is not to be trusted (keep_failed)."
+        return (
+            path,
+            "FAILED: the difference was written all the same (keep_failed); it is no result.",
+        )
     return path, ""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from small_pair import DYE, SAMPLE
 
+from exo2micro import SampleDye, view
 from exo2micro.report import write_index
 
 
@@ -101,6 +102,86 @@ def test_keys_choose_place_state_and_mode(report):
     report.keyboard.press("d")
     blend = "e => getComputedStyle(e).mixBlendMode"
     assert report.locator("#flicker-post").evaluate(blend) == "difference"
+
+
+@pytest.mark.parametrize("used", ["[data-mode=post]", "#flicker-speed", "#flicker-state"])
+def test_keys_go_on_after_the_mouse_was_used(report, used):
+    report.locator(used).click()
+    if used == "#flicker-state":
+        report.locator(used).select_option("coarse")
+    report.locator(".screen").scroll_into_view_if_needed()
+    before = report.evaluate("scrollY")
+    report.keyboard.press(" ")
+    assert report.locator(".screen").get_attribute("data-shown") == "pre"
+    report.keyboard.press("b")
+    assert report.locator("[data-mode=blink]").get_attribute("aria-pressed") == "true"
+    report.keyboard.press(" ")
+    assert report.locator("[data-mode=blink]").get_attribute("aria-pressed") == "false"
+    assert report.evaluate("scrollY") == before
+
+
+def test_space_blinks_after_a_link_was_followed_instead_of_scrolling(report):
+    report.locator("nav a", has_text="blink").click()
+    before = report.evaluate("scrollY")
+    report.keyboard.press(" ")
+    assert report.locator(".screen").get_attribute("data-shown") == "pre"
+    assert report.evaluate("scrollY") == before
+
+
+def test_arrows_stay_with_a_slider_that_has_the_focus(report):
+    report.locator("#flicker-speed").focus()
+    speed = float(report.locator("#flicker-speed").input_value())
+    report.keyboard.press("ArrowRight")
+    assert float(report.locator("#flicker-speed").input_value()) == pytest.approx(speed + 0.1)
+    focused = report.evaluate("document.activeElement.id")
+    assert focused == "flicker-speed"
+
+
+def test_the_contrast_says_how_much_it_is_amplified(report):
+    report.keyboard.press("d")
+    assert "not amplified (x 1)" in report.locator("#flicker-says").inner_text()
+    report.keyboard.press("r")
+    assert "amplified" not in report.locator("#flicker-says").inner_text()
+
+
+def test_the_focus_ring_stands_out(report):
+    report.keyboard.press("Tab")
+    colour = report.evaluate("getComputedStyle(document.activeElement).outlineColor")
+    parts = [(int(part) / 255) ** 2.2 for part in colour[4:-1].split(",")]
+    light = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+    assert light < 0.3  # a contrast of 3 with white (WCAG 2.1, 1.4.11)
+
+
+@pytest.mark.parametrize("name", ["report", "index"])
+def test_a_narrow_window_needs_no_scrolling_to_the_side(request, name):
+    page = request.getfixturevalue(name)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_kept_failure_is_marked_across_the_difference(tab, failed, tmp_path):
+    shutil.copytree(failed.root, tmp_path / "kept")
+    folders = {"output_dir": tmp_path / "kept" / "processed", "raw_dir": tmp_path / "kept" / "raw"}
+    result = SampleDye(SAMPLE, DYE, **folders).run(keep_failed=True)
+    page = tab.open(result["report"])
+    mark = page.locator(".screen .failed")
+    assert mark.is_hidden()
+    page.keyboard.press("r")
+    assert mark.inner_text().startswith("FAILED")
+    assert "FAILED" in page.locator("#flicker-says").inner_text()
+    tab.assert_clean()
+    tab.requests.clear()
+    with view(SampleDye(SAMPLE, DYE, **folders), open_browser=False) as viewer:
+        tab.visit(viewer.url)
+        page.wait_for_selector(".pane .layer")
+        assert "FAILED" in page.locator("#verdict").inner_text()
+        titles = page.locator(".pane .layer").first.locator("option").all_inner_texts()
+        assert [t.split("  ")[1] for t in titles if t.endswith("FAILED")] == [
+            *("difference, FAILED", "significance (SNR), FAILED"),
+            *("error (ERR), FAILED", "data quality (DQ), FAILED"),
+        ]
+        tab.assert_clean()
 
 
 def test_swipe_follows_mouse_and_arrows(report):

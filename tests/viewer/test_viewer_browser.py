@@ -192,8 +192,11 @@ def test_objects_are_marked_and_told(page, searched):
     tip = page.locator(f"{FIRST} .tip")
     tip.wait_for()
     assert tip.inner_text().startswith(f"object {row['id']}: flux ")
-    page.keyboard.press("Escape")
-    page.locator("#object-number").evaluate("e => e.blur()")
+    page.keyboard.press("+")
+    page.wait_for_timeout(900)
+    assert page.evaluate("exo2micro.active.screenPxPerPixel") == pytest.approx(6, rel=1e-3)
+    middle = page.evaluate("(({x, y}) => [x, y])(exo2micro.active.middle())")
+    assert middle == pytest.approx([row["x"] + 0.5, row["y"] + 0.5], abs=0.2)
     page.keyboard.press("n")
     following = row["id"] % len(table) + 1
     told.get_by_role("cell", name=str(following), exact=True).first.wait_for()

@@ -23,11 +23,12 @@ from exo2micro.viewer.overviews import STEP, KeptOverview, any_flag
 from exo2micro.viewer.slide import Slide
 
 
-def ask(viewer, path, *, host=None, token=None, method="GET"):
+def ask(viewer, path, *, host=None, token=None, method="GET", origin=None):
     """Return status, headers and content of a request."""
     parts = urlsplit(viewer.url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
     headers = {} if host is None else {"Host": host}
+    headers |= {} if origin is None else {"Origin": origin}
     base = parts.path if token is None else f"/{token}/"
     connection.request(method, base + path, headers=headers)
     answer = connection.getresponse()
@@ -74,6 +75,13 @@ def test_forwarded_ports_of_this_machine_are_answered(viewer, host):
 )  # fmt: skip
 def test_nothing_but_the_page_is_given_away(viewer, path):
     assert ask(viewer, path)[0] == 404
+
+
+def test_requests_of_other_pages_are_refused(viewer):
+    own = viewer.url.removeprefix("http://").split("/")[0]
+    assert ask(viewer, "slide.json", origin=f"http://{own}")[0] == 200
+    for origin in ("https://evil.example", f"https://{own}", "http://127.0.0.1:9", "null"):
+        assert ask(viewer, "slide.json", origin=origin)[0] == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -218,6 +226,8 @@ def test_a_withheld_difference_is_told(failed):
     slide = Slide.of(SampleDye(SAMPLE, DYE, **failed.dirs()))
     assert list(slide.layers) == ["post", "before", "coarse", "pre"]
     assert slide.difference_note.startswith("The difference was withheld")
+    folders = f"--output-dir {failed.processed} --raw-dir {failed.raw}"
+    assert f"`exo2micro run {SAMPLE} {DYE} {folders} --keep-failed`" in slide.difference_note
     assert slide.describe()["verdict_words"] == "FAIL: not to be trusted"
 
 

@@ -1,9 +1,12 @@
 "use strict";
 (() => {
+  const CONTRAST = "contrast: how far apart the two are as shown, not amplified (x 1), black where they are equal";
+  const NAVIGATION = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
   const places = JSON.parse(document.getElementById("flicker-data").textContent);
   const root = document.getElementById("flicker");
   const screen = root.querySelector(".screen");
   const edge = root.querySelector(".edge");
+  const failed = root.querySelector(".failed");
   const [pre, post, says, state, speed, swipe, swipeLabel] = ["pre", "post", "says", "state", "speed", "swipe",
     "swipe-label"].map((name) => document.getElementById(`flicker-${name}`));
   const has = (name) => name in places[place].frames;
@@ -22,10 +25,13 @@
     edge.hidden = mode !== "swipe";
     edge.style.left = `${swipe.value}%`;
     swipeLabel.hidden = mode !== "swipe";
+    if (failed) failed.hidden = mode !== "result";
     screen.dataset.shown = mode;
     const shown = mode === "result" ? [upper] : mode === "pre" ? [frames[state.value]]
       : mode === "post" ? [upper] : [frames[state.value], upper];
-    says.textContent = `${places[place].title}, ${places[place].where}. ${shown.map((f) => f.range).join("; ")}`;
+    const legend = mode === "difference" ? [CONTRAST] : [];
+    legend.push(...shown.map((f) => f.range));
+    says.textContent = `${places[place].title}, ${places[place].where}. ${legend.join("; ")}`;
     for (const button of root.querySelectorAll("[data-mode]")) {
       button.setAttribute("aria-pressed", button.dataset.mode === (timer ? "blink" : mode));
       if (button.dataset.mode === "result") button.hidden = !has("difference");
@@ -47,9 +53,17 @@
   }
   const slide = (value) => { swipe.value = Math.max(0, Math.min(100, value)); show(); };
 
+  // Whoever uses the mouse goes on with the keys of the picture; whoever uses the keyboard stays.
+  let byMouse = false;
+  root.addEventListener("pointerdown", () => { byMouse = true; }, { capture: true });
+  document.addEventListener("keydown", () => { byMouse = false; }, { capture: true });
+  const toPicture = () => { if (byMouse) screen.focus({ preventScroll: true }); };
+  root.addEventListener("change", toPicture);
+
   root.addEventListener("click", (event) => {
     const { mode: wanted, place: number } = event.target.dataset;
     if (event.target.tagName !== "BUTTON") return;
+    toPicture();
     if (number !== undefined) { place = Number(number); show(); } else if (wanted) choose(wanted);
   });
   state.addEventListener("change", show);
@@ -62,8 +76,9 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const free = !["INPUT", "SELECT", "TEXTAREA", "SUMMARY", "A"].includes(event.target.tagName);
-    if (!free || (event.target.tagName === "BUTTON" && [" ", "Enter"].includes(event.key))) return;
+    const { tagName } = event.target;
+    if (["INPUT", "SELECT"].includes(tagName) && NAVIGATION.includes(event.key)) return;
+    if (["BUTTON", "SUMMARY"].includes(tagName) && [" ", "Enter"].includes(event.key)) return;
     const number = Number(event.key) - 1;
     const step = { ArrowLeft: -2, ArrowRight: 2 }[event.key];
     const wanted = { b: "blink", s: "swipe", d: "difference", r: "result" }[event.key];

@@ -225,7 +225,7 @@ async function start() {
   on("next", () => app.objects.step(1));
   on("help-open", () => element("help").showModal());
   element("speed").addEventListener("input", () => { if (app.timer) { app.stopBlinking(); app.blink(); } });
-  element("jump").addEventListener("submit", (event) => { event.preventDefault(); app.objects.jump(Number(element("object-number").value)); });
+  element("jump").addEventListener("submit", (event) => { event.preventDefault(); app.objects.jump(Number(element("object-number").value)); app.active.viewer.canvas.focus(); });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || element("help").open || isTyping(event)) return;
     app.key(event);
