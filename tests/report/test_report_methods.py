@@ -2,6 +2,7 @@
 
 import html
 import re
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from small_pair import DYE, SAMPLE, SPEC, Project
 
 from exo2micro import SampleDye
 from exo2micro.census.pairs import finished_runner
+from exo2micro.cli import main
 from exo2micro.custom import CustomFunctionManager
 from exo2micro.execution.results import result_of, shown_records
 from exo2micro.report.facts import key_facts
@@ -137,3 +139,12 @@ def test_objects_and_limit_are_told(plain):
     assert "31 objects were detected" in text
     assert "104 per mm\N{SUPERSCRIPT TWO} (95 % interval 72.1 to 151)" in text
     assert "Microbes are found." in text
+
+
+def test_hinted_commands_bring_extra_stages_and_parameters_along(unusual):
+    result, page, _ = unusual
+    assert "objects were detected" not in page
+    for verb in ("detect", "report"):
+        (command,) = re.findall(rf"<code>(exo2micro {verb} .*?)</code>", page)
+        assert main([*shlex.split(html.unescape(command))[1:], "-q"]) in (0, 3)
+    assert "objects were detected" in methods_of(result["report"].read_text("utf-8"))
