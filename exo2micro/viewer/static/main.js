@@ -27,7 +27,7 @@ class App {
     element("verdict").classList.add(verdict);
     const strong = document.createElement("strong");
     strong.textContent = words;
-    element("verdict").append(strong, list(aside ? [...reasons, aside] : reasons));
+    element("verdict").append(strong, list(aside ? [aside, ...reasons] : reasons));
     element("notes-section").hidden = !notes.length;
     element("notes").replaceChildren(...list(notes).children);
     element("object-section").hidden = element("objects").hidden = !hasObjects;
