@@ -48,13 +48,18 @@ def count(name: str, difference: Difference) -> Detections:
     return found
 
 
+def area(found: Detections) -> float:
+    """Return the area that was searched, mm^2 if the pixel size is known, else pixels."""
+    return found.facts.pixels if found.area_mm2 is None else found.area_mm2
+
+
 def compare(one: Detections, two: Detections) -> tuple[float, float]:
     """Print the ratio of two densities; return it with the probability of chance.
 
     If both dyes marked equally many microbes, each object would fall to either area in proportion
     to its size: a binomial distribution, from which the interval of the ratio follows as well.
     """
-    total, share = one.count + two.count, one.facts.pixels / two.facts.pixels
+    total, share = one.count + two.count, area(one) / area(two)
     if total == 0:
         print("neither shows any object: there is nothing to compare")
         return 1.0, 1.0
@@ -75,13 +80,16 @@ def main(paths: list[str]) -> None:
     """Count the objects of two files and compare them."""
     if len(paths) != 2:
         raise SystemExit(__doc__)
-    counts = []
+    counts: list[Detections] = []
     for path in paths:
         difference = open_difference(path)
         name = str(difference.provenance.get("dye", path))
         print(f"{name}: {path}")
         segment_by_hand(difference)
         counts.append(count(name, difference))
+    if (counts[0].area_mm2 is None) != (counts[1].area_mm2 is None):
+        message = "only one file tells its pixel size: their areas cannot be compared"
+        raise SystemExit(message)
     compare(*counts)
 
 

@@ -150,14 +150,16 @@ def _measured_width(found: Detections) -> tuple[float, str]:
 def _plan(sample: SampleRegion, found: Detections, sigma: float, sources: int, seed: int) -> _Plan:
     """Choose places and fluxes of the sources."""
     difference = found.difference
+    spacing = _SPACING_WIDTHS * max(sigma, found.facts.width_px)
     places, noise = spread_places(
-        difference, sample, found.columns, _SPACING_WIDTHS * sigma, seed, FLUXES * sources
+        difference, sample, found.columns, spacing, seed, FLUXES * sources
     )
     each = len(places) // FLUXES
     if each < _LEAST_PER_FLUX:
         msg = (
-            f"the sample has room for {len(places)} sources besides its own objects, "
-            f"{FLUXES * _LEAST_PER_FLUX} are needed; it is too small or too crowded for a limit"
+            f"{difference.name}: the sample has room for {len(places)} sources of {sigma:.2f} px "
+            f"besides its own objects, {FLUXES * _LEAST_PER_FLUX} are needed; it is too small or "
+            "too crowded for a limit, or take a smaller sigma_px"
         )
         raise DetectionError(msg)
     places = places[: each * FLUXES]

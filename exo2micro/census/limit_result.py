@@ -1,6 +1,6 @@
 """A detection limit as table, sentence and JSON."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +56,14 @@ class LimitResult:
         area = "mm^2" if unit == "mm-2" else "million pixels"
         facts = self.found.facts
         return (
-            f"Point-like microbes (Gaussian, sigma {self.sigma_px:.2f} px) are detected with 90 % "
-            f"probability at {_limit_text(ninety)} and with 50 % at {_limit_text(half)}, at a "
-            f"threshold of {facts.threshold:g} sigma, according to "
-            f"{int(self.completeness.injected.sum())} synthetic sources injected into the raw "
-            f"post-stain image and recovered after scaling and subtraction (exo2micro "
-            f"{__version__}); the negative image holds {facts.negatives} false detections "
-            f"({density:.3g} per {area}, 95 % interval {low:.3g} to {high:.3g})."
+            f"Isolated point-like microbes (Gaussian, sigma {self.sigma_px:.2f} px) are detected "
+            f"with 90 % probability {ninety} and with 50 % {half}, at a threshold of "
+            f"{facts.threshold:g} sigma, according to {int(self.completeness.injected.sum())} "
+            f"synthetic sources injected into the raw post-stain image, of which "
+            f"{int(self.completeness.recovered.sum())} were recovered after scaling and "
+            f"subtraction (exo2micro {__version__}); the negative image "
+            f"holds {facts.negatives} false detections ({density:.3g} per {area}, 95 % interval "
+            f"{low:.3g} to {high:.3g})."
         )
 
     def warnings(self) -> list[str]:
@@ -71,7 +72,9 @@ class LimitResult:
         if self.gain <= 0:
             texts.append("the camera's gain is unknown: injected light carries no shot noise")
         if any(limit.flux is None for limit in self.limits):
-            texts.append("the injected fluxes do not reach every limit; the slide may be crowded")
+            texts.append(
+                "the injected fluxes do not bracket every limit: look at the table and the figure"
+            )
         return texts
 
     def rows(self) -> list[tuple[float, int, int, float, float]]:
@@ -85,10 +88,7 @@ class LimitResult:
         density, low, high, unit = self.found.false_density()
         return {
             **{k: self.found.difference.provenance.get(k) for k in ("sample", "dye")},
-            "limits": [
-                {"probability": v.probability, "flux": v.flux, "interval": v.interval}
-                for v in self.limits
-            ],
+            "limits": [asdict(v) for v in self.limits],
             "rows": [list(row) for row in self.rows()],
             "sentence": self.sentence(),
             "threshold": self.found.facts.threshold,
@@ -131,10 +131,3 @@ class LimitResult:
         meta = {k: v for k, v in self.to_dict().items() if k not in ("table", "figure", "rows")}
         table.meta = {"exo2micro": __version__, **self.found.difference.provenance, **meta}
         return table
-
-
-def _limit_text(limit: Limit) -> str:
-    if limit.flux is None or limit.interval is None:
-        return "no flux that was injected"
-    low, high = limit.interval
-    return f"{limit.flux:.4g} counts (95 % interval {low:.4g} to {high:.4g})"

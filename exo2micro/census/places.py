@@ -43,7 +43,7 @@ def spread_places(
     seed : int
         Equal seeds give equal places.
     most : int
-        Places are taken from a grid that is as wide as this number allows.
+        Places at most; where there is room for more, they are chosen at random.
 
     Returns
     -------

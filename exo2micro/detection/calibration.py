@@ -1,5 +1,6 @@
 """What the filtered background of a difference is like, measured on cells spread over it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from exo2micro.detection.difference import Difference
 from exo2micro.detection.mesh import CELL_PX
 from exo2micro.detection.significance import BOX_PX, MatchedFilter, Window, box_mean
 from exo2micro.errors import DetectionError
@@ -30,6 +32,9 @@ _OWN_SHARE: Final = (BOX_PX / _AROUND_PX) ** 2
 """Part of what chance puts into a pixel's variance that this mean takes over."""
 
 _MAD_TO_SIGMA: Final = 1.4826
+
+_CUT_OFF: Final = 0.05
+"""Part of the pixels with the lowest value of all from which on values were cut off there."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def calibrated(
         If the background does not scatter.
     """
     cells = _sample_cells(plain, region)
+    _refuse_cut_off(plain.difference, cells)
     clean = replace(plain, echo=_echo(plain, cells))
     below, steps = [], []
     for window in _windows(clean, cells):
@@ -81,7 +87,10 @@ def calibrated(
         steps.append((right - left)[both])
     negative, step = np.concatenate(below), np.concatenate(steps)
     if negative.size == 0 or not np.any(step):
-        msg = "the difference has no noise to measure significance by; is it a mask or labels?"
+        msg = (
+            f"{plain.difference.name} has no noise to measure significance by; is it a mask or "
+            "labels? Give a difference"
+        )
         raise DetectionError(msg)
     scatter = -float(np.quantile(negative, _BEYOND)) / _SIGMAS
     slope = _MAD_TO_SIGMA * float(np.median(np.abs(step)))
@@ -93,7 +102,8 @@ def _echo(plain: MatchedFilter, cells: list[tuple[slice, slice]]) -> float:
     """Return by how much the predicted variance falls where the difference is high by chance.
 
     A regression on negative values, where no microbe is. What they are relative to the noise is its
-    instrument, lest places of large variance weigh more on either side.
+    instrument, lest places of large variance weigh more on either side; to the noise around them,
+    since that of the pixel itself is what chance has changed.
     """
     if plain.difference.noise is None:
         return 0.0
@@ -102,14 +112,34 @@ def _echo(plain: MatchedFilter, cells: list[tuple[slice, slice]]) -> float:
         if not window.has_data.all():
             continue
         variance = window.noise * window.noise
-        excess = variance - cv2.blur(variance, (_AROUND_PX, _AROUND_PX))
-        mean = box_mean(window.data)
-        chosen = (mean < 0) & (mean > -window.noise)
-        columns.append(np.stack([(mean / window.noise)[chosen], excess[chosen], mean[chosen]]))
+        around = cv2.blur(variance, (_AROUND_PX, _AROUND_PX))
+        mean, excess, noise = box_mean(window.data), variance - around, np.sqrt(around)
+        chosen = (mean < 0) & (mean > -noise)
+        columns.append(np.stack([(mean / noise)[chosen], excess[chosen], mean[chosen]]))
     if not columns:
         return 0.0
     covariance = np.cov(np.concatenate(columns, axis=1))
     return max(0.0, -float(covariance[0, 1] / covariance[0, 2]) / (1 - _OWN_SHARE))
+
+
+def _refuse_cut_off(difference: Difference, cells: list[tuple[slice, slice]]) -> None:
+    """Raise DetectionError where values end at a lower bound: half of the noise is missing."""
+    total, at_least = 0, Counter[float]()
+    for rows, cols in cells:
+        pixels = difference.read(rows, cols)
+        values = pixels.data[pixels.has_data]
+        total += values.size
+        least = float(values.min(initial=np.inf))
+        at_least[least] += int(np.count_nonzero(values == least))
+    lowest = min(at_least)
+    share = at_least[lowest] / max(total, 1)
+    if share > _CUT_OFF:
+        msg = (
+            f"{100 * share:.0f} % of the pixels of {difference.name} have its lowest value, "
+            f"{lowest:g}: what is below was cut off, and without it significance means nothing; "
+            "subtract in signed integers or floating-point numbers and give that difference"
+        )
+        raise DetectionError(msg)
 
 
 def _windows(filtered: MatchedFilter, cells: list[tuple[slice, slice]]) -> Iterator[Window]:

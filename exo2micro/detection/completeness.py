@@ -29,14 +29,29 @@ class Limit:
     probability : float
         Between 0 and 1.
     flux : float or None
-        Counts; None where the injected fluxes do not reach it.
+        Counts; None where the injected fluxes do not bracket it.
     interval : tuple of float or None
         95 % interval, counts.
+    above, below : float or None
+        Where they do not: the largest injected flux, if even that is found less often, or the
+        smallest, if even that is found as often; both None if the fractions tell neither.
     """
 
     probability: float
-    flux: float | None
-    interval: tuple[float, float] | None
+    flux: float | None = None
+    interval: tuple[float, float] | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def __str__(self) -> str:
+        if self.flux is not None and self.interval is not None:
+            low, high = self.interval
+            return f"at {self.flux:.4g} counts (95 % interval {low:.4g} to {high:.4g})"
+        if self.above is not None:
+            return f"at no flux up to {self.above:.4g} counts, the brightest that was injected"
+        if self.below is not None:
+            return f"already at {self.below:.4g} counts, the faintest that was injected"
+        return "at a flux that could not be determined"
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class Completeness:
         """Return the fluxes found with given probabilities; intervals from a bootstrap."""
         fitted = self.curve()
         if fitted is None:
-            return [Limit(p, None, None) for p in probabilities]
+            return [self._out_of_range(p) for p in probabilities]
         expected = special.ndtr((np.log(self.flux) - fitted[0]) / fitted[1])
         rng = np.random.default_rng(seed)
         draws = rng.binomial(self.injected, expected, (_BOOTSTRAPS, self.flux.size))
@@ -98,10 +113,30 @@ class Completeness:
     def _limit(self, probability: float, fitted: tuple[float, float], curves: Vector) -> Limit:
         quantile = float(special.ndtri(probability))
         flux = float(np.exp(fitted[0] + quantile * fitted[1]))
-        if self.intervals()[:, 1].max() < probability or flux > self.flux.max():
-            return Limit(probability, None, None)
+        if flux < self.flux.min() or not self._is_reached(probability, flux):
+            return self._out_of_range(probability)
         low, high = np.quantile(np.exp(curves[:, 0] + quantile * curves[:, 1]), (0.025, 0.975))
         return Limit(probability, flux, (float(low), float(high)))
+
+    def _is_reached(self, probability: float, flux: float) -> bool:
+        """Tell whether all sources that are brighter together allow the probability."""
+        from scipy import stats
+
+        brighter = self.flux >= flux
+        if not brighter.any():
+            return False
+        found, of = int(self.recovered[brighter].sum()), int(self.injected[brighter].sum())
+        interval = stats.binomtest(found, of).proportion_ci(0.95, method="wilson")
+        return bool(interval.high >= probability)
+
+    def _out_of_range(self, probability: float) -> Limit:
+        """Return on which side of the injected fluxes a limit lies."""
+        low, high = self.intervals().T
+        if low[0] >= probability:
+            return Limit(probability, below=float(self.flux[0]))
+        if self.fraction[-1] < probability or high.max() < probability:
+            return Limit(probability, above=float(self.flux[-1]))
+        return Limit(probability)
 
 
 def _fit(flux: Vector, injected: NDArray[np.int64], recovered: NDArray[np.int64]) -> Vector:

@@ -14,7 +14,7 @@ from exo2micro.detection.labels import LabelStore
 from exo2micro.detection.mesh import CELL_PX, Mesh, measure_mesh
 from exo2micro.detection.search import Found, Scene, search_window
 from exo2micro.detection.significance import MatchedFilter
-from exo2micro.errors import ParameterError
+from exo2micro.errors import DetectionError, ParameterError
 from exo2micro.raster.base import Raster
 from exo2micro.raster.windows import map_ordered, row_bands
 
@@ -29,6 +29,9 @@ _BRIGHT_CELLS: Final = 256
 _TAIL_SIGMAS: Final = 4.0
 _STEPS: Final = 129
 """Where the distribution of peaks above the threshold is integrated: to better than 1 in 10 000."""
+
+_SMOOTHEST: Final = 1 - 1e-6
+"""Largest correlation of neighbouring pixels: at 1 there are no peaks to integrate."""
 
 
 def detect(
@@ -92,8 +95,15 @@ def detect(
     for part in map_ordered(search, _windows(difference.shape, window_px), threads):
         if labels is not None:
             labels.add(part)
-        found.append((part.columns, part.negatives, part.pixels, part.cut))
-    columns, negatives, pixels, cut = zip(*found, strict=True)
+        found.append((part.columns, part.negatives, part.pixels, part.masked, part.cut))
+    columns, negatives, pixels, masked, cut = zip(*found, strict=True)
+    if sum(pixels) == 0:
+        msg = (
+            f"{difference.name} has nothing to search: {sum(masked)} pixels of the sample are "
+            "masked (debris, or registration not certified), no others have data; look at the "
+            "plane DQ and the outline of the sample"
+        )
+        raise DetectionError(msg)
     together = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     order = np.lexsort((together.pop("col"), together.pop("row")))
     if labels is not None:
@@ -104,6 +114,7 @@ def detect(
         noise_source=difference.noise_source,
         noise_factor=calibration.scatter,
         pixels=sum(pixels),
+        masked=sum(masked),
         area_source="the sample's outline" if region is not None else "all pixels with data",
         expected_false=sum(pixels) * false_rate(threshold, calibration.roughness),
         negatives=sum(negatives),
@@ -130,7 +141,7 @@ def false_rate(threshold: float, roughness: float) -> float:
     """
     from scipy import integrate, stats
 
-    correlation = max(0.0, 1 - roughness / 2)
+    correlation = min(max(0.0, 1 - roughness / 2), _SMOOTHEST)
     values = np.linspace(threshold, threshold + _TAIL_SIGMAS, _STEPS)
     margin = values * np.sqrt((1 - correlation) / (1 + correlation))
     pair = stats.multivariate_normal(cov=[[1, -(correlation**2)], [-(correlation**2), 1]])

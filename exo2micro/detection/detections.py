@@ -24,8 +24,6 @@ _UNITS: Final = {
     "x_um": "um",
     "y_um": "um",
     "area_px": "pix2",
-    "flux": "ct",
-    "flux_err": "ct",
     "semi_major_px": "pix",
     "semi_minor_px": "pix",
     "theta_deg": "deg",
@@ -60,6 +58,10 @@ _FLAG_TEXTS: Final = {
 _MANY_FALSE: Final = 3.0
 """Negative objects over those expected of noise from which on the table warns."""
 
+_LEAST_FACTOR: Final = 0.5
+_MUCH_MASKED: Final = 0.01
+"""Noise factor, or its inverse, and part of the area masked from which on the table says so."""
+
 _UM2_PER_MM2: Final = 1e6
 
 
@@ -76,7 +78,10 @@ class SearchFacts:
     noise_factor : float
         Scatter of the filtered background over what independent noise of that size would give.
     pixels : int
-        Pixels searched.
+        Pixels searched on which objects count.
+    masked : int
+        Pixels with data on which objects do not count, nor the area: masked debris, and where the
+        registration is not certified.
     area_source : str
         Which pixels these are.
     expected_false : float
@@ -96,6 +101,7 @@ class SearchFacts:
     noise_source: str
     noise_factor: float
     pixels: int
+    masked: int
     area_source: str
     expected_false: float
     negatives: int
@@ -171,6 +177,19 @@ class Detections:
             texts.append(f"the noise is {facts.noise_source}; significances are less certain")
         if self.difference.pixel_size_um is None:
             texts.append("the pixel size is unknown: densities are per million pixels")
+        texts += self.difference.notes
+        if not _LEAST_FACTOR <= facts.noise_factor <= 1 / _LEAST_FACTOR:
+            texts.append(
+                f"the background scatters {facts.noise_factor:.2g} times as much as its noise "
+                "explains: structure is left in the difference, or the noise is not what it seems; "
+                "errors and significances were corrected for it as a whole"
+            )
+        masked = facts.masked / (facts.pixels + facts.masked)
+        if masked > _MUCH_MASKED:
+            texts.append(
+                f"on {100 * masked:.0f} % of the area objects do not count, nor the area itself: "
+                "debris, or registration not certified"
+            )
         if facts.negatives > 5 + _MANY_FALSE * facts.expected_false:
             texts.append(
                 f"the negative image holds {facts.negatives} objects where noise alone gives "
@@ -208,6 +227,7 @@ class Detections:
     def table(self) -> "Table":
         """Return the objects as a table whose metadata say how they were found."""
         from astropy.table import Table
+        from astropy.units import Unit
 
         x, y = self.columns["x"], self.columns["y"]
         x_post, y_post = x - self.difference.offset[0], y - self.difference.offset[1]
@@ -227,6 +247,8 @@ class Detections:
         )
         for name in table.colnames:
             table[name].unit = _UNITS.get(name)
+            if name in ("flux", "flux_err"):
+                table[name].unit = Unit(self.difference.unit, parse_strict="silent")
             table[name].description = _TEXTS.get(name, _TEXTS.get(name.replace("y", "x", 1), ""))
             if table[name].dtype.kind == "f":
                 table[name] = _rounded(table[name])

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exo2micro._typing import FloatImage, Mask
+from exo2micro._typing import FloatImage, Image, Mask
 from exo2micro.errors import DetectionError, FailedVerdictError
 from exo2micro.raster.base import Raster
 from exo2micro.raster.fits_planes import FitsPlanes, open_fits_planes
-from exo2micro.subtraction.quality import NO_DATA
+from exo2micro.subtraction.quality import DQ, NO_DATA
 
 _DIFFERENCE_STAGE = 4
+
+_OTHERS_QUALITY = (
+    "the plane DQ was made by another program: pixels with any of its bits set were left out"
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,14 @@ class Difference:
         PASS, CHECK or FAIL and why; empty if unknown.
     provenance : mapping
         What the table's metadata repeat: sample, dye, scale, file.
+    name : str
+        What errors call it: the file.
+    unit : str
+        Of the pixels; empty if unknown.
+    zero_is_data : bool
+        Whether an exact 0 is a value although there is no `quality`, as in images of integers.
+    notes : tuple of str
+        What is uncertain about the file, in words.
     """
 
     data: Raster
@@ -73,6 +85,10 @@ class Difference:
     verdict: str = ""
     reason: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "the difference"
+    unit: str = "ct"
+    zero_is_data: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,11 +112,15 @@ class Difference:
                 nothing = np.zeros(shape, np.float32)
                 return Pixels(nothing, nothing, flags, np.zeros(shape, np.bool_))
         raw = self.data.read(rows, cols)
-        data = raw.astype(np.float32)
+        with np.errstate(over="ignore"):
+            data = raw.astype(np.float32)
         has_data = np.isfinite(data)
+        if raw.dtype.itemsize > data.dtype.itemsize and np.isfinite(raw[~has_data]).any():
+            msg = f"{self.name} has values beyond 3e38; divide the image by a constant"
+            raise DetectionError(msg)
         if self.quality is not None:
             has_data &= (flags & np.uint8(NO_DATA)) == 0
-        elif raw.dtype.kind == "f":
+        elif raw.dtype.kind == "f" and not self.zero_is_data:
             has_data &= raw != 0
         noise = None
         if self.noise is not None:
@@ -108,6 +128,19 @@ class Difference:
             has_data &= np.isfinite(noise) & (noise > 0)
         data[~has_data] = 0
         return Pixels(data, noise, flags, has_data)
+
+
+class _OthersQuality(Raster):
+    """A data quality plane whose bits mean what another program says: any of them is no data."""
+
+    def __init__(self, plane: Raster) -> None:
+        self._plane = plane
+        self.shape = plane.shape
+        self.dtype = np.dtype(np.uint8)
+
+    def read(self, rows: slice, cols: slice) -> Image:
+        """Return the window."""
+        return np.where(self._plane.read(rows, cols) != 0, np.uint8(DQ.NO_OVERLAP), np.uint8(0))
 
 
 def open_difference(path: str | Path, *, accept_failed: bool = False) -> Difference:
@@ -139,8 +172,8 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
     """
     planes = open_fits_planes(Path(path))
     header = planes.header
-    stage = header.get("STAGE")
-    if _is_own(header) and stage != _DIFFERENCE_STAGE:
+    stage, own = header.get("STAGE"), _is_own(header)
+    if own and stage != _DIFFERENCE_STAGE:
         msg = f"{path} is an image of stage {stage}, not a difference; give the 04_difference file"
         raise DetectionError(msg)
     for name in ("ERR", "DQ"):
@@ -152,16 +185,23 @@ def open_difference(path: str | Path, *, accept_failed: bool = False) -> Differe
             raise DetectionError(msg)
     verdict = str(header.get("VERDICT", ""))
     refuse_failed(verdict, str(header.get("REASON", "")), str(path), accept_failed=accept_failed)
+    quality = planes.extensions.get("DQ")
+    if quality is not None and not own:
+        quality = _OthersQuality(quality)
     return Difference(
         data=planes.data,
         noise=planes.extensions.get("ERR"),
-        quality=planes.extensions.get("DQ"),
+        quality=quality,
         offset=_offset(header),
         pixel_size_um=_pixel_size(header),
         gain=max(0.0, _number(header, "GAINPOST", 0.0)),
         verdict=verdict,
         reason=str(header.get("REASON", "")),
         provenance=_provenance(planes),
+        name=str(path),
+        unit="ct" if own else str(header.get("BUNIT", "")),
+        zero_is_data=_number(header, "BITPIX", -32) > 0,
+        notes=() if own or quality is None else (_OTHERS_QUALITY,),
     )
 
 
@@ -187,11 +227,17 @@ def _offset(header: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _pixel_size(header: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the pixel size in um if the linear coordinates have that unit."""
-    if any(str(header.get(f"CUNIT{n}", "")).strip() != "um" for n in (1, 2)):
-        return None
-    size = abs(_number(header, "CDELT1", 0.0)), abs(_number(header, "CDELT2", 0.0))
-    return size if min(size) > 0 else None
+    """Return the pixel size in um if the linear coordinates have a unit of length."""
+    from astropy.units import Unit, UnitsError, um
+
+    size = []
+    for axis in (1, 2):
+        unit = Unit(str(header.get(f"CUNIT{axis}", "")), parse_strict="silent")
+        try:
+            size.append(abs(_number(header, f"CDELT{axis}", 0.0)) * float(unit.to(um)))
+        except UnitsError:
+            return None
+    return (size[0], size[1]) if min(size) > 0 else None
 
 
 def _number(header: Mapping[str, Any], key: str, default: float) -> float:

@@ -5,11 +5,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from exo2micro._typing import Image
 from exo2micro.raster.base import Raster
 
 _REACH_SIGMAS: Final = 4.5
+
+_PIXEL_VARIANCE: Final = 1 / 12
+"""By which pixels widen light, px^2: a source is spread over their areas."""
 
 
 class InjectedRaster(Raster):
@@ -25,11 +29,11 @@ class InjectedRaster(Raster):
     x, y, flux : numpy.ndarray
         Centre (px) and total counts of each source, shape ``(n,)``.
     sigma_px : float
-        Standard deviation of the light.
+        Standard deviation of the light, that within a pixel (0.29 px) included.
     gain : float
         Shot-noise variance per count; 0 adds none.
     top : float or None
-        Counts at which the image saturates.
+        Counts at which the image saturates; None if only its type bounds them.
     seed : int
         Equal seeds give equal noise.
     """
@@ -49,7 +53,8 @@ class InjectedRaster(Raster):
         self.source = source
         self.shape = source.shape
         self.dtype = source.dtype
-        self._top = top
+        largest = np.iinfo(self.dtype).max if self.dtype.kind in "ui" else np.inf
+        self._top = largest if top is None else min(top, largest)
         self._half = ceil(_REACH_SIGMAS * sigma_px)
         self._row, self._col = np.rint(y).astype(np.int64), np.rint(x).astype(np.int64)
         self._stamps = [
@@ -72,8 +77,7 @@ class InjectedRaster(Raster):
         total = window.astype(np.float64)
         for number in np.flatnonzero(near).tolist():
             self._add(total, number, rows, cols)
-        if self._top is not None:
-            np.minimum(total, self._top, out=total)
+        np.minimum(total, self._top, out=total)
         return total.astype(self.dtype)
 
     def _add(self, total: NDArray[np.float64], number: int, rows: slice, cols: slice) -> None:
@@ -100,10 +104,13 @@ class InjectedRaster(Raster):
     ) -> NDArray[Any]:
         """Return the counts that one source adds, centred on its nearest pixel."""
         place = np.arange(-self._half, self._half + 1)
+        optical = np.sqrt(sigma**2 - _PIXEL_VARIANCE)
+        borders = np.append(place - 0.5, self._half + 0.5)
         across, down = (
-            np.exp(-0.5 * ((place - (centre - np.rint(centre))) / sigma) ** 2) for centre in (x, y)
+            np.diff(special.ndtr((borders - (centre - np.rint(centre))) / optical))
+            for centre in (x, y)
         )
-        light = flux / (2 * np.pi * sigma**2) * down[:, None] * across
+        light = flux * down[:, None] * across
         if gain > 0:
             light = gain * rng.poisson(light / gain)
         if self.dtype.kind in "ui":

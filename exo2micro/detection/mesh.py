@@ -35,6 +35,9 @@ _CROWDED: Final = 0.3
 
 _MAD_TO_SIGMA: Final = 1.4826
 
+_LARGEST: Final = 1e15
+"""Scatter, or its inverse, of which squares and their sums fit into single precision."""
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -76,8 +79,17 @@ def measure_mesh(difference: Difference, threads: int = 1) -> Mesh:
     known = np.isfinite(level) & (scatter > 0)
     if not known.any():
         msg = (
-            "the difference is empty: it has no pixels with data and known noise, or too few, or "
-            "all are equal; look at the image, its planes DQ and ERR, and the verdict of the run"
+            f"{difference.name} is empty: it has no pixels with data and known noise, or too few, "
+            "or all are equal (in images of floating-point numbers a 0 is no data); look at the "
+            "image, its planes DQ and ERR, and the verdict of the run"
+        )
+        raise DetectionError(msg)
+    typical = float(np.median(scatter[known]))
+    if not 1 / _LARGEST <= typical <= _LARGEST:
+        msg = (
+            f"the values of {difference.name} scatter by {typical:.3g}, which single precision "
+            f"cannot square; multiply the image to bring it between {1 / _LARGEST:g} and "
+            f"{_LARGEST:g}"
         )
         raise DetectionError(msg)
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)

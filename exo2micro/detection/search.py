@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exo2micro._typing import Mask
-from exo2micro.detection.flags import FROM_QUALITY, Flag
+from exo2micro.detection.flags import FROM_QUALITY, NOT_COUNTED, Flag
 from exo2micro.detection.measure import SKIRT_PX, Columns, measure
 from exo2micro.detection.segments import Components, Labels, find_components, part
 from exo2micro.detection.significance import MatchedFilter, Window, empty_window
@@ -76,7 +76,9 @@ class Found:
     negatives : int
         Objects of the negative image that begin on the sample in the window.
     pixels : int
-        Pixels of the sample with data in the window.
+        Pixels of the sample in the window with data on which objects count.
+    masked : int
+        Pixels of the sample in the window with data on which they do not.
     cut : int
         Structures that were cut for their length.
     """
@@ -87,6 +89,7 @@ class Found:
     cols: slice
     negatives: int
     pixels: int
+    masked: int
     cut: int
 
 
@@ -122,6 +125,7 @@ def search_window(
         slice(s.start - w.start, s.stop - w.start) for s, w in zip(core, wide, strict=True)
     )
     on_sample = scene.on_sample(wide[0], wide[1])
+    searched, masked = window.has_data & on_sample, (window.flags & np.uint8(NOT_COUNTED)) > 0
     columns, footprints = _measure_own(
         filtered, window, components.labels, own, footprints, wide, scene, on_sample
     )
@@ -131,7 +135,8 @@ def search_window(
         rows=wide[0],
         cols=wide[1],
         negatives=_count_negatives(window, on_sample, core, wide, threshold),
-        pixels=int(np.count_nonzero((window.has_data & on_sample)[place])),
+        pixels=int(np.count_nonzero((searched & ~masked)[place])),
+        masked=int(np.count_nonzero((searched & masked)[place])),
         cut=cut,
     )
 
@@ -140,7 +145,7 @@ def _nothing(filtered: MatchedFilter, wide: tuple[slice, ...]) -> Found:
     """Return what a window without data holds."""
     none = np.zeros((1, 1), np.int32)
     columns = measure(empty_window((1, 1)), none, none > 0, filtered, None)
-    return Found(columns, none, wide[0], wide[1], negatives=0, pixels=0, cut=0)
+    return Found(columns, none, wide[0], wide[1], negatives=0, pixels=0, masked=0, cut=0)
 
 
 def _measure_own(

@@ -146,8 +146,8 @@ class MatchedFilter:
             slice(reach - place[0], reach - place[0] + data.shape[0]),
             slice(reach - place[1], reach - place[1] + data.shape[1]),
         )
-        weight = np.zeros_like(noise)
-        np.divide(1, self._variance(data, noise), out=weight, where=has_data & (noise > 0))
+        weight, variance = np.zeros_like(noise), self._variance(data, noise)
+        np.divide(1, variance, out=weight, where=has_data & (variance > 0))
         buffers[0][target] = data * weight
         buffers[1][target] = weight
         inner = (slice(reach, reach + shape[0]), slice(reach, reach + shape[1]))

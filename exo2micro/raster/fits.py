@@ -166,7 +166,7 @@ class FitsRaster(Raster):
         with fits.open(path, memmap=True) as hdus:
             header = hdus[0].header
             start = hdus[0].fileinfo()["datLoc"]
-        if header.get("NAXIS") != 2 or "BSCALE" in header or "BZERO" in header:
+        if header.get("NAXIS") != 2 or not {"BSCALE", "BZERO", "BLANK"}.isdisjoint(header):
             msg = f"{path}: the primary HDU is not a plain 2-D image"
             raise ValueError(msg)
         self.shape = (header["NAXIS2"], header["NAXIS1"])

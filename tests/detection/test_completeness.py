@@ -42,6 +42,22 @@ def test_a_limit_that_is_not_reached_is_none():
     half, ninety = drawn(80, 0.25, 400, 0, top=0.7).limits((0.5, 0.9))
     assert half.flux is not None
     assert ninety.flux is None
+    assert str(ninety) == "at no flux up to 300 counts, the brightest that was injected"
+
+
+def test_a_limit_below_all_fluxes_is_no_failure_to_find():
+    always = Completeness(FLUX, np.full(10, 50), np.full(10, 50))
+    for limit in always.limits((0.5, 0.9)):
+        assert (limit.flux, limit.above, limit.below) == (None, None, 20)
+        assert str(limit) == "already at 20 counts, the faintest that was injected"
+
+
+def test_a_limit_that_the_fractions_do_not_tell():
+    flat = Completeness(FLUX, np.full(10, 50), np.full(10, 35))
+    assert str(flat.limits((0.5,))[0]).startswith("already")
+    assert str(flat.limits((0.9,))[0]).startswith("at no flux up to 300")
+    unclear = Completeness(FLUX, np.full(10, 10), np.full(10, 6))
+    assert str(unclear.limits((0.5,))[0]) == "at a flux that could not be determined"
 
 
 def injected(dtype, flux, gain, n=300, level=20, seed=0):
@@ -89,4 +105,36 @@ def test_windows_show_the_same_sources():
 
 def test_injected_light_saturates():
     raster, _ = injected(np.uint8, 50_000, gain=0.1)
+    assert raster.read_all().max() == 255
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 1.5])
+def test_narrow_sources_keep_light_and_width_wherever_they_lie(sigma):
+    for phase in (0.0, 0.25, 0.5):
+        x = np.array([20 + phase])
+        raster = InjectedRaster(
+            ArrayRaster(np.zeros((41, 41), np.float64)),
+            x,
+            x,
+            np.array([1000.0]),
+            sigma_px=sigma,
+            gain=0,
+            top=None,
+        )
+        light = raster.read_all().sum(axis=0)
+        assert light.sum() == pytest.approx(1000, rel=1e-3)
+        centre = light @ np.arange(41) / light.sum()
+        assert centre == pytest.approx(x[0], abs=0.3 if sigma < 0.5 else 0.02)
+        if sigma >= 0.5:
+            width = np.sqrt(light @ (np.arange(41) - centre) ** 2 / light.sum())
+            assert width == pytest.approx(sigma, rel=0.1)
+
+
+def test_light_beyond_the_type_saturates_and_does_not_wrap():
+    image = np.full((41, 41), 250, np.uint8)
+    one = np.array([20.0])
+    raster = InjectedRaster(
+        ArrayRaster(image), one, one, np.array([9000.0]), sigma_px=1.4, gain=0, top=None
+    )
+    assert raster.read_all().min() == 250
     assert raster.read_all().max() == 255

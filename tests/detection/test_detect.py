@@ -147,10 +147,11 @@ def test_wide_objects_stay_whole_and_keep_their_light(width):
     assert 0.8 < np.std((found["flux"] - 5000) / found["flux_err"]) < 1.45
 
 
-def test_a_prediction_that_holds_the_noise_itself_is_seen_through():
+@pytest.mark.parametrize(("mean", "gain"), [(60.0, 0.2), (40.0, 2.0)])
+def test_a_prediction_that_holds_the_noise_itself_is_seen_through(mean, gain):
     """Noise of pre lowers the difference and raises the error that is predicted from it."""
     rng = np.random.default_rng(4)
-    shape, mean, gain = (1400, 1400), 60.0, 0.2
+    shape = (1400, 1400)
     post, pre = (rng.normal(mean, np.sqrt(gain * mean), shape) for _ in range(2))
     local = ndimage.uniform_filter(pre, 3, mode="nearest")
     error = np.sqrt(2 * gain * local).astype(np.float32)
@@ -227,6 +228,50 @@ def test_quality_flags_reach_the_objects_and_the_count():
     assert found.count == np.sum((flags & Flag.LOW_CONFIDENCE) == 0)
     assert 80 <= found.count <= 90
     assert np.any(flags & Flag.SATURATED)
+
+
+@pytest.mark.parametrize("bit", [Flag.LOW_CONFIDENCE, Flag.DEBRIS])
+def test_where_objects_do_not_count_the_area_does_not_either(bit):
+    image, places = grid_of_blobs(flux=1000)
+    quality = np.zeros(image.shape, np.uint8)
+    quality[:, :200] = bit
+    found = detect(as_difference(image, quality=quality, pixel_size_um=(0.5, 0.5)))
+    assert (found.facts.pixels, found.facts.masked) == (400 * 200, 400 * 200)
+    whole = len(places) / (400 * 400 * 0.25e-6)
+    assert found.density()[0] == pytest.approx(whole, rel=0.01)
+    assert any(text.startswith("on 50 % of the area") for text in found.warnings())
+    quality[:] = bit
+    with pytest.raises(DetectionError, match="160000 pixels of the sample are masked"):
+        detect(as_difference(image, quality=quality))
+
+
+def test_a_sample_that_is_nowhere_is_an_error():
+    nowhere = ArrayRaster(np.zeros((200, 200), np.bool_))
+    with pytest.raises(DetectionError, match="outline of the sample"):
+        detect(as_difference(noise_image((200, 200))), region=nowhere)
+
+
+def test_a_difference_that_was_cut_off_at_zero_is_refused():
+    image = np.rint(grid_of_blobs(flux=1000)[0])
+    assert len(detect(as_difference(image, noise=None, zero_is_data=True))) == 100
+    image = image.clip(0)
+    with pytest.raises(DetectionError, match="lowest value, 0: what is below was cut off"):
+        detect(as_difference(image, noise=None, zero_is_data=True))
+
+
+@pytest.mark.parametrize(("factor", "says"), [(1, False), (3, True), (1 / 3, True)])
+def test_noise_that_is_not_what_it_seems_is_said(factor, says):
+    image, _ = grid_of_blobs(flux=1000)
+    found = detect(as_difference(image, noise=NOISE * factor))
+    assert found.facts.noise_factor == pytest.approx(1 / factor, rel=0.05)
+    assert any("times as much as its noise explains" in t for t in found.warnings()) == says
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e20])
+def test_values_beyond_single_precision_are_refused(factor):
+    image = noise_image((200, 200)) * np.float32(factor)
+    with pytest.raises(DetectionError, match="multiply the image"):
+        detect(as_difference(image, noise=None))
 
 
 def test_pixels_without_data_are_not_searched_and_mark_the_edge():

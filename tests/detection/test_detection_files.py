@@ -82,11 +82,14 @@ def test_scaled_integers_are_read_as_their_header_says(tmp_path):
     np.testing.assert_allclose(pixels.data, data, atol=0.006)
 
 
-def test_pixel_size_is_taken_from_coordinates_in_um_only(tmp_path):
+def test_pixel_size_is_taken_from_coordinates_of_length_only(tmp_path):
     data = np.ones((64, 64), np.float32)
     um = {"CUNIT1": "um", "CUNIT2": "um", "CDELT1": 0.325, "CDELT2": 0.325}
     known = open_difference(write_foreign(tmp_path / "a.fits", data, **um))
     assert known.pixel_size_um == (0.325, 0.325)
+    mm = {"CUNIT1": "mm", "CUNIT2": "micron", "CDELT1": -0.0005, "CDELT2": 0.5}
+    other = open_difference(write_foreign(tmp_path / "c.fits", data, **mm))
+    assert other.pixel_size_um == pytest.approx((0.5, 0.5))
     degrees = um | {"CUNIT1": "deg", "CUNIT2": "deg"}
     unknown = open_difference(write_foreign(tmp_path / "b.fits", data, **degrees))
     assert unknown.pixel_size_um is None
@@ -204,3 +207,49 @@ def test_header_cards_that_are_no_numbers(tmp_path, cards):
 def test_a_header_that_names_coordinates_without_an_origin(tmp_path):
     path = write_foreign(tmp_path / "wcs.fits", np.ones((64, 64), np.float32), WCSNAME="POST-STAIN")
     assert open_difference(path).offset == (0, 0)
+
+
+@pytest.mark.parametrize("primary", [True, False])
+def test_integers_without_data_are_told_by_blank(tmp_path, primary):
+    data = np.rint(np.random.default_rng(0).normal(0, 3, (200, 200))).astype("i2")
+    data[50:54, 60:64] += 60
+    data[:40] = -32768
+    hdu = fits.PrimaryHDU(data) if primary else fits.ImageHDU(data)
+    hdu.header["BLANK"] = -32768
+    parts = [hdu] if primary else [fits.PrimaryHDU(), hdu]
+    fits.HDUList(parts).writeto(tmp_path / "blank.fits")
+    difference = open_difference(tmp_path / "blank.fits")
+    pixels = difference.read(slice(0, 200), slice(0, 200))
+    np.testing.assert_array_equal(pixels.has_data, data > -32768)
+    assert len(detect(difference)) == 1
+
+
+def test_quality_bits_of_others_are_no_data(tmp_path):
+    """Bit 16 and bits beyond the first eight mean something else in other programs."""
+    data = np.random.default_rng(0).normal(0, 3, (200, 200)).astype(np.float32)
+    quality = np.zeros(data.shape, np.int32)
+    quality[:20], quality[20:40] = 16, 256
+    planes = [fits.PrimaryHDU(data), fits.ImageHDU(quality, name="DQ")]
+    fits.HDUList(planes).writeto(tmp_path / "other.fits")
+    difference = open_difference(tmp_path / "other.fits")
+    pixels = difference.read(slice(0, 200), slice(0, 200))
+    np.testing.assert_array_equal(pixels.has_data, quality == 0)
+    assert any("made by another program" in text for text in detect(difference).warnings())
+
+
+def test_fluxes_bear_the_unit_of_the_file(finished, tmp_path):
+    data = np.random.default_rng(0).normal(0, 3, (200, 200)).astype(np.float32)
+    data[50:54, 60:64] += 60
+    for unit, cards in (("electron", {"BUNIT": "electron"}), ("", {})):
+        path = write_foreign(tmp_path / f"unit{unit}.fits", data, **cards)
+        table = detect(open_difference(path)).table()
+        assert str(table["flux"].unit) == str(table["flux_err"].unit) == unit
+    assert detect(open_difference(difference_of(finished))).table()["flux"].unit == "ct"
+
+
+@pytest.mark.parametrize(("value", "match"), [(0.0, "is empty"), (1e60, "values beyond")])
+def test_errors_name_the_file(tmp_path, value, match):
+    data = np.random.default_rng(0).normal(0, 1, (100, 100)) * value
+    path = write_foreign(tmp_path / "strange.fits", data)
+    with pytest.raises(DetectionError, match=f"strange.fits.*{match}"):
+        detect(open_difference(path))
