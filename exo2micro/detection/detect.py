@@ -66,7 +66,8 @@ def detect(
         Bool, where the sample is on the same canvas: only there objects, false objects and area
         count. By default everywhere.
     window_px : int, optional
-        Side of the windows, px; no result depends on it.
+        Side of the windows, px; no result depends on it, but where structures longer than 768 px
+        are cut, which the warnings say.
     threads : int, optional
         Windows in work at once; no result depends on it.
     scratch : Path, optional
