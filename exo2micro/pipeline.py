@@ -377,14 +377,18 @@ class SampleDye(LooksAhead, TakesParameters):
             self._pair = self._load_pair()
         return self._pair
 
-    def _raw_stamps(self, known: Mapping[str, FileStamp], *, deep: bool) -> dict[str, FileStamp]:
+    def _raw_stamps(
+        self, known: Mapping[str, FileStamp], *, deep: bool
+    ) -> Callable[[], Mapping[str, FileStamp]]:
         loader = self._loader or load_image_pair
         plain = type(self)._load_pair is SampleDye._load_pair
         if plain and loader is _default_loader:
             return stamps_of_files(
                 self.raw_dir, self.sample, self.dye, known, deep=deep, threads=self.threads
             )
-        return stamps_of_pixels(self._pair_once(), getattr(loader, "__name__", "loader"))
+        self._pair_once()  # a loader that fails is heard now
+        name = getattr(loader, "__name__", "loader")
+        return lambda: stamps_of_pixels(self._pair_once(), name)
 
     def _copy_with(self, changes: Mapping[str, Any], dye: str | None = None) -> "SampleDye":
         other = type(self)(

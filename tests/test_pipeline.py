@@ -299,6 +299,30 @@ def test_swapped_raw_file_is_seen(done):
     assert rows[3].reason.startswith("depends on stage")
 
 
+def test_a_plan_of_a_new_pair_does_not_hash_its_raw_files(project, monkeypatch):
+    monkeypatch.setattr("exo2micro.raster.record.sha256_of", lambda _: 1 / 0)
+    run = sample_dye(project)
+    assert run.plan()[0].reason == "missing"
+    assert run.preflight().memory_bytes
+    with pytest.raises(RawFileNotFoundError, match="no sample 'CD07'"):
+        SampleDye("CD07", DYE, **project.dirs()).plan()
+
+
+def test_a_raw_file_that_changes_while_it_is_read_is_seen(project, monkeypatch):
+    run = sample_dye(project)
+    process = STAGES[1].process
+
+    def meanwhile(stage, inputs):
+        output = process(stage, inputs)
+        (path,) = (project.raw / SAMPLE).glob("*Post*.tif")
+        path.write_bytes(path.read_bytes() + b"\0")
+        return output
+
+    monkeypatch.setattr(STAGES[1], "process", meanwhile)
+    run.run(to_stage=1)
+    assert run.plan()[0].reason == "input changed: raw post"
+
+
 def test_missing_raw_files_do_not_invalidate_results(done):
     shutil.rmtree(done.raw / SAMPLE)
     assert sample_dye(done).run()["status"] == "complete"

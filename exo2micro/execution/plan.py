@@ -1,6 +1,6 @@
 """The plan: for each stage, whether its result is still valid, and if not, why."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -114,8 +114,8 @@ def plan_stage(
     stage: Stage,
     store: CheckpointStore,
     request: Request,
-    inputs: Mapping[str, str],
-    code: Mapping[str, str],
+    inputs: Callable[[], Mapping[str, str]],
+    code: Callable[[], Mapping[str, str]],
 ) -> PlannedStage:
     """Return whether one stage's checkpoints are valid for these inputs.
 
@@ -127,10 +127,11 @@ def plan_stage(
         Where its checkpoints lie.
     request : Request
         What is asked for.
-    inputs : mapping
-        What the stage would read now: fingerprint or hash by name.
-    code : mapping
-        Hash of each piece of custom code that would take part.
+    inputs : callable
+        Returns what the stage would read now: fingerprint or hash by name. Asked only where there
+        is a record to compare with, because hashing raw files takes long.
+    code : callable
+        Returns the hash of each piece of custom code that would take part; asked likewise.
     """
     number = stage.number or 0
     suffix = request.suffix(stage)
@@ -179,8 +180,8 @@ def _staleness(
     stage: Stage,
     record: Record,
     request: Request,
-    inputs: Mapping[str, str],
-    code: Mapping[str, str],
+    inputs: Callable[[], Mapping[str, str]],
+    code: Callable[[], Mapping[str, str]],
 ) -> str:
     """Return why a record does not describe what is asked for; empty if it does."""
     if record.suffix != request.suffix(stage):
@@ -190,10 +191,12 @@ def _staleness(
     changes = list(_parameter_changes(record.own_params(), request.own_params(stage)))
     if changes:
         return ", ".join(changes)
-    if dict(record.code) != dict(code):
-        return "code changed: " + ", ".join(sorted({*record.code, *code}))
+    now = code()
+    if dict(record.code) != dict(now):
+        return "code changed: " + ", ".join(sorted({*record.code, *now}))
+    read = inputs()
     changed = sorted(
-        name for name in {*inputs, *record.inputs} if record.inputs.get(name) != inputs.get(name)
+        name for name in {*read, *record.inputs} if record.inputs.get(name) != read.get(name)
     )
     return "input changed: " + ", ".join(changed) if changed else ""
 

@@ -70,8 +70,8 @@ def stamps_of_files(
     *,
     deep: bool,
     threads: int = 1,
-) -> dict[str, FileStamp]:
-    """Return the stamps of the raw files of a pair.
+) -> Callable[[], Mapping[str, FileStamp]]:
+    """Find the raw files of a pair, and return what takes their stamps: that reads them once.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def stamps_of_files(
         files = find_pair(sample_folder(raw_dir, sample), dye)
     except (RawFileNotFoundError, RawPairingError):
         if known:
-            return dict(known)
+            return lambda: known
         raise
     paths = dict(zip(_ROLES, (files.post[0], files.pre[0]), strict=True))
 
@@ -99,7 +99,7 @@ def stamps_of_files(
         name = paths[role].relative_to(raw_dir).as_posix()
         return _stamp(paths[role], name, known.get(role), deep=deep)
 
-    return dict(zip(_ROLES, map_ordered(stamp, _ROLES, threads), strict=True))
+    return lambda: dict(zip(_ROLES, map_ordered(stamp, _ROLES, threads), strict=True))
 
 
 def _stamp(path: Path, name: str, known: FileStamp | None, *, deep: bool) -> FileStamp:

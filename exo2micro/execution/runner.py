@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from exo2micro._version import __version__
@@ -54,7 +54,8 @@ class StageRunner:
     load_pair : callable
         Returns the raw pair.
     raw_stamps : callable
-        Returns the stamps of the raw files, given those of the last record.
+        Finds the raw files, given their stamps in the last record; returns what takes their stamps
+        now.
     code : mapping
         Hash of the custom code that takes part, by stage number.
     sibling : Record or None
@@ -69,7 +70,7 @@ class StageRunner:
     formats: tuple[str, ...]
     threads: int
     load_pair: Callable[[], "RawPair"]
-    raw_stamps: Callable[[Mapping[str, FileStamp]], Mapping[str, FileStamp]]
+    raw_stamps: Callable[[Mapping[str, FileStamp]], Callable[[], Mapping[str, FileStamp]]]
     code: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     sibling: Record | None = None
     custom: CustomCode = field(default_factory=CustomCode)
@@ -85,7 +86,7 @@ class StageRunner:
             )
             raise ParameterError(msg)
         self.step_records: dict[tuple[int, str], Record] = {}
-        self._stamps: Mapping[str, FileStamp] | None = None
+        self._stamps: Callable[[], Mapping[str, FileStamp]] | None = None
         self.memory_debug = False
 
     def sequence(self, numbers: Sequence[int]) -> list[Stage]:
@@ -108,8 +109,14 @@ class StageRunner:
             reason = f"depends on stage {missing.split()[0]}"
             planned = PlannedStage(number, stage.title, "run", reason)
         else:
+            if stage.reads_raw:
+                self._found_raw(stage)
             planned = plan_stage(
-                stage, self.store, self.request, self.inputs(stage), self._code_of(stage)
+                stage,
+                self.store,
+                self.request,
+                partial(self.inputs, stage),
+                partial(self._code_of, stage),
             )
         if planned.action != "run" and forced and number in forced:
             planned = replace(planned, action="run", reason=forced[number], records=())
@@ -203,6 +210,8 @@ class StageRunner:
     def _execute(self, stage: Stage) -> tuple[Record, ...]:
         started = time.perf_counter()
         reset_peak_memory()
+        if stage.reads_raw:
+            self._raw(stage)  # a file that changes while it is read differs from its stamp then
         upstream = {n: record for n in self._reads(stage) if (record := self.main_record(n))}
         if (withheld := self._withheld_by(stage, upstream)) is not None:
             output = StageOutput((), withheld.transform, verdict=withheld.verdict)
@@ -345,9 +354,14 @@ class StageRunner:
 
     def _raw(self, stage: Stage) -> Mapping[str, FileStamp]:
         """Return the stamps of the raw files, taken once."""
+        return self._found_raw(stage)()
+
+    def _found_raw(self, stage: Stage) -> Callable[[], Mapping[str, FileStamp]]:
+        """Find the raw files, once; return what takes their stamps."""
         if self._stamps is None:
             base = self.request.main_base(stage)
-            self._stamps = self.raw_stamps(self.store.known_raw(base, self.request.suffix(stage)))
+            known = self.store.known_raw(base, self.request.suffix(stage))
+            self._stamps = cache(self.raw_stamps(known))
         return self._stamps
 
     def _reads(self, stage: Stage) -> list[int]:

@@ -131,8 +131,11 @@ def sample_folder(raw_dir: str | Path, sample: str) -> Path:
         )
         raise RawFileNotFoundError(msg)
     folder = raw_dir / sample
-    names = sorted(p.name for p in raw_dir.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if sample not in names:
+    # The listing, because some systems find a folder by a name of other case, too.
+    is_listed = sample in (path.name for path in raw_dir.iterdir())
+    if sample.startswith(".") or not is_listed or not folder.is_dir():
+        folders = (path for path in raw_dir.iterdir() if path.is_dir())
+        names = sorted(path.name for path in folders if not path.name.startswith("."))
         known = ", ".join(names) or "none"
         hint = did_you_mean(sample, names)
         msg = f"no sample {sample!r} in {raw_dir}{hint}; samples there: {known}"
