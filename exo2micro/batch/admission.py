@@ -95,7 +95,7 @@ class Ledger:
     def free(self) -> int:
         """Return the bytes that are neither used nor promised."""
         with self._lock:
-            return self._free(self._entries())
+            return max(0, self._free(self._entries()))
 
     def reserve(self, need: int) -> str:
         """Promise memory to a task; return its key, empty if there is not enough."""

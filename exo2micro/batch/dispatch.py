@@ -67,6 +67,11 @@ def _run_all(request: Request, tasks: Sequence[Task], journal: Journal) -> None:
         task = by_pair[result["sample"], result["dye"]]
         if result.get("error_type") in OUT_OF_MEMORY and request.retries:
             again.append((task, result))
+            logger.warning(
+                "%s / %s will be tried again, alone and with one thread, after all others",
+                task.sample,
+                task.dye,
+            )
         else:
             _settle(request, journal, task, result, 1)
     for task, result in again:

@@ -1,5 +1,6 @@
 """The journal of a batch: what was asked for and how each pair ended, as JSON lines on the disk."""
 
+import contextlib
 import datetime
 import json
 import logging
@@ -8,8 +9,9 @@ import pickle
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -109,29 +111,31 @@ class Journal:
         CheckpointError
             If there was no such batch in this output folder.
         """
-        folders = cls._folders(output_dir)
-        if not folders:
+        names = []
+        for journal in cls._latest_first(output_dir):
+            if name in (None, journal.folder.name):
+                return journal
+            names.append(journal.folder.name)
+        if not names:
             msg = f"no batch was run in {output_dir} yet; start one with `exo2micro batch`"
             raise CheckpointError(msg)
-        if name is None:
-            return cls.read(folders[-1])
-        for folder in folders:
-            if folder.name == name:
-                return cls.read(folder)
-        names = ", ".join(folder.name for folder in folders[-_NAMED_BATCHES:])
-        msg = f"there is no batch {name} in {output_dir}; the latest ones are {names}"
+        latest = ", ".join(names[:_NAMED_BATCHES])
+        msg = f"there is no batch {name} in {output_dir}; the latest ones are {latest}"
         raise CheckpointError(msg)
 
     @classmethod
-    def _folders(cls, output_dir: Path) -> list[Path]:
-        """Return the folders of all batches, in order of their start."""
-        files = sorted((output_dir.absolute() / FOLDER).glob(f"*/{_JOURNAL}"))
-        return [file.parent for file in files]
+    def _latest_first(cls, output_dir: Path) -> Iterator["Journal"]:
+        """Yield all batches; one that was killed before its first line was whole never started."""
+        files = (output_dir.absolute() / FOLDER).glob(f"*/{_JOURNAL}")
+        for file in sorted(files, reverse=True):
+            with contextlib.suppress(CheckpointError):
+                yield cls.read(file.parent)
 
     def unfinished_others(self) -> list["Journal"]:
-        """Return the other batches of this output folder that have pairs without a result."""
-        journals = map(Journal.read, self._folders(self.output_dir))
-        return [j for j in journals if j.folder != self.folder and j.unfinished]
+        """Return the latest other batches of this folder that have pairs without a result."""
+        journals = self._latest_first(self.output_dir)
+        others = (j for j in journals if j.folder != self.folder and j.unfinished)
+        return list(islice(others, _NAMED_BATCHES))
 
     def why_nothing_is_left(self) -> str:
         """Return in words that a batch is finished, and what else could be gone on with."""
@@ -159,7 +163,7 @@ class Journal:
             return pickle.loads(path.read_bytes()).in_folder(self.output_dir)
         except RawFileNotFoundError:
             raise
-        except (OSError, AttributeError, ImportError, TypeError, pickle.UnpicklingError) as error:
+        except Exception as error:  # a pickle that was cut short, or of another version, raises any
             msg = f"{path} cannot be read ({error}); start a new batch, what is valid is kept"
             raise CheckpointError(msg) from error
 

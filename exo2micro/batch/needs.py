@@ -1,5 +1,6 @@
 """What the pairs of a batch need together, before anything starts."""
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ def in_words(reports: Sequence[Report], needs: PreflightReport) -> str:
     if not busy:
         return text
     minutes = needs.seconds / 60
-    time = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+    time = f"{math.ceil(minutes)} min" if minutes < 120 else f"{minutes / 60:.0f} h"
     return (
         f"{text}: memory up to {format_bytes(needs.memory_bytes)} per pair, "
         f"{format_bytes(needs.free_memory_bytes)} available; {format_bytes(needs.disk_bytes)} "

@@ -10,8 +10,6 @@ from exo2micro.batch.results import BatchResults, short_status
 from exo2micro.batch.task import stop
 from exo2micro.tables import Table
 
-_NAMED_BATCHES = 5
-
 
 def batch_status(output_dir: Path, batch: str | None = None) -> Table:
     """Return one row per pair of a batch: state, what it does now, since when.
@@ -59,7 +57,7 @@ def _footer(journal: Journal, busy: set[Pair]) -> str:
     lines = [
         f"not finished: {other.folder.name}, {len(other.unfinished)} of {len(other.pairs)} pairs "
         "left; --batch names it"
-        for other in journal.unfinished_others()[-_NAMED_BATCHES:]
+        for other in journal.unfinished_others()
     ]
     parts = (BatchResults(ended).problems(), "\n".join(lines))
     return "\n\n".join(part for part in parts if part)

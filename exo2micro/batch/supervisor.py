@@ -31,6 +31,7 @@ _BOOTSTRAP = (
     "from exo2micro.batch.child import main; main()"
 )
 _POLL_SECONDS = 0.2
+_RUN_AGAIN = "run it again (`exo2micro batch --retry-failed`)"
 
 KILLED = "TaskKilledError"
 """`error_type` of a task that was ended by SIGKILL."""
@@ -158,17 +159,21 @@ def _cause_of_death(code: int, expected_bytes: int) -> tuple[str, str]:
         text = (
             "killed by the system (SIGKILL), probably out of memory: about "
             f"{format_bytes(expected_bytes)} expected at the peak, {free} free after its end; "
-            "close other programs or take a machine with more memory, then run it again "
-            "(`exo2micro batch --retry-failed`)"
+            f"close other programs or take a machine with more memory, then {_RUN_AGAIN}"
         )
         return text, KILLED
     if code < 0:
         name = signal.Signals(-code).name
         return (
-            f"the process crashed ({name}); the end of its log shows in which function",
+            f"the process crashed ({name}); the end of its log shows in which function: see to "
+            f"that, then {_RUN_AGAIN}",
             CRASHED,
         )
-    return f"the process ended by itself with exit code {code} and no result", CRASHED
+    return (
+        f"the process ended by itself with exit code {code} and no result; see the end of its log, "
+        f"then {_RUN_AGAIN}",
+        CRASHED,
+    )
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -93,6 +93,27 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
     assert [entry["i"] for entry in read_lines(path)] == [0, 1, 3]
 
 
+def test_a_batch_that_was_killed_while_it_started_hides_no_other(tmp_path):
+    journal = Journal.create(tmp_path, PAIRS, None)
+    journal.start(PAIRS)
+    torn = Journal.create(tmp_path, PAIRS, None).folder
+    (torn / "journal.jsonl").write_bytes(b'{"event": "start", "pid": 1, "pa')
+    assert Journal.latest(tmp_path).folder == journal.folder
+    assert batch_status(tmp_path).title.startswith(str(journal.folder))
+    with pytest.raises(CheckpointError, match="there is no batch"):
+        Journal.find(tmp_path, torn.name)
+
+
+@pytest.mark.parametrize("size", [0, 20])
+def test_a_request_that_a_power_cut_tore_is_told(archive, tmp_path, size):
+    how = {"checkpoint_format": None, "overrides": None, "call": {}}
+    journal = Journal.create(tmp_path, PAIRS, make_request(tmp_path, archive / "raw", None, **how))
+    journal.start(PAIRS)
+    os.truncate(journal.folder / "request.pickle", size)
+    with pytest.raises(CheckpointError, match="cannot be read .*; start a new batch"):
+        resume_batch(tmp_path)
+
+
 def test_overrides_go_from_wide_to_narrow(tmp_path):
     path = tmp_path / "o.csv"
     path.write_text("sample,dye,boundary_width,manual_scale\nA,D,7,\n,D,5,1.5\n,,3,2\nA,,6,off\n")
