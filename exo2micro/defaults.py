@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from exo2micro.errors import ParameterError
@@ -450,5 +451,5 @@ _register(
     },
 )
 
-OWN_PARAMETERS = frozenset(PARAMETER_REGISTRY)
+OWN_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(dict(PARAMETER_REGISTRY))
 """The parameters of the package itself; scripts and plugins may add others."""

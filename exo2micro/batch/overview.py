@@ -53,7 +53,7 @@ def _count(journal: Journal, busy: set[Pair]) -> str:
 
 def _footer(journal: Journal, busy: set[Pair]) -> str:
     """Return the problems so far, and the other batches that are not finished."""
-    ended = [r for pair, r in journal.results.items() if pair not in busy]
+    ended = [journal.results[p] for p in journal.pairs if p in journal.results and p not in busy]
     lines = [
         f"not finished: {other.folder.name}, {len(other.unfinished)} of {len(other.pairs)} pairs "
         "left; --batch names it"

@@ -35,11 +35,17 @@ def refuse_what_stays_here() -> None:
 
 
 def _replaced() -> list[str]:
+    """Return what a script put in the place of the package's own functions, in words."""
     from exo2micro import pipeline, raw
 
-    if vars(pipeline)["load_image_pair"] is raw.load_image_pair:
-        return []
-    return ["exo2micro.pipeline.load_image_pair was replaced"]
+    found = [
+        f"SampleDye.{name}"
+        for name, value in vars(pipeline.SampleDye).items()
+        if callable(value) and str(value.__module__).partition(".")[0] != _PACKAGE
+    ]
+    if vars(pipeline)["load_image_pair"] is not raw.load_image_pair:
+        found.append("exo2micro.pipeline.load_image_pair")
+    return [f"{name} was replaced" for name in found]
 
 
 def _only_here() -> set[str]:
@@ -58,7 +64,7 @@ def tell() -> None:
 
 
 def _added() -> set[str]:
-    """Return what plugins and scripts added to the package, in words."""
+    """Return what plugins and scripts added to the package, or changed in it, in words."""
     from exo2micro.custom.function import MODULE_PREFIX
     from exo2micro.defaults import OWN_PARAMETERS, PARAMETER_REGISTRY
     from exo2micro.plotting.base import Diagnostic
@@ -74,7 +80,11 @@ def _added() -> set[str]:
         and not cls.__module__.startswith(MODULE_PREFIX)
     }
     # Last: a plugin that is found only now may have brought parameters.
-    parameters = set(PARAMETER_REGISTRY) - OWN_PARAMETERS
+    parameters = {
+        name
+        for name in {*PARAMETER_REGISTRY, *OWN_PARAMETERS}
+        if PARAMETER_REGISTRY.get(name) != OWN_PARAMETERS.get(name)
+    }
     return {f"parameter {name}" for name in parameters} | {
         f"class {cls.__module__}.{cls.__qualname__}" for cls in classes
     }

@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -190,7 +191,7 @@ def unknown_elsewhere():
     """A parameter that this process alone knows."""
     PARAMETER_REGISTRY["my_radius"] = (2.0, "xmr", 4, "for this test")
     yield "parameter my_radius"
-    del PARAMETER_REGISTRY["my_radius"]
+    PARAMETER_REGISTRY.pop("my_radius", None)
 
 
 def test_what_no_other_process_knows_is_refused_where_they_do_the_work(
@@ -201,6 +202,16 @@ def test_what_no_other_process_knows_is_refused_where_they_do_the_work(
         run_batch(**how, parallel="subprocess")
     monkeypatch.setattr("exo2micro.pipeline.load_image_pair", lambda *_, **__: None)
     with pytest.raises(ParameterError, match="load_image_pair was replaced, parameter"):
+        run_batch(**how, parallel=True)
+    monkeypatch.undo()
+    del PARAMETER_REGISTRY["my_radius"]
+    monkeypatch.setattr(SampleDye, "_load_pair", lambda _: None)
+    with pytest.raises(ParameterError, match=r"^SampleDye\._load_pair was replaced: this script"):
+        run_batch(**how, parallel=True)
+    monkeypatch.undo()
+    row = PARAMETER_REGISTRY["boundary_width"]
+    monkeypatch.setitem(PARAMETER_REGISTRY, "boundary_width", replace(row, default=7))
+    with pytest.raises(ParameterError, match="^parameter boundary_width: this script"):
         run_batch(**how, parallel=True)
     assert not (tmp_path / "p").exists()
 
