@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import joblib
+import psutil
 import pytest
 from batch_lab import PAIRS, digests
 
 from exo2micro import run_batch
+from exo2micro.batch import Journal
 from exo2micro.cli.app import main
+from exo2micro.cli.batch_cluster import on_cluster
+from exo2micro.errors import ClusterError
 
 distributed = pytest.importorskip(
     "distributed", reason="needs dask.distributed: pip install 'exo2micro[dask]'"
@@ -46,7 +50,7 @@ def cluster(tmp_path):
         for i in range(2)
     ]  # fmt: skip
     try:
-        yield address, workers
+        yield address, workers, scheduler
     finally:
         for process in (*workers, scheduler):
             process.kill()
@@ -54,7 +58,7 @@ def cluster(tmp_path):
 
 
 def test_a_cluster_that_loses_a_worker_finishes_the_batch(cluster, lab, calm):
-    address, workers = cluster
+    address, workers, _ = cluster
     killed = []
 
     def kill_a_worker(event) -> None:
@@ -81,7 +85,7 @@ def test_a_cluster_that_loses_a_worker_finishes_the_batch(cluster, lab, calm):
 def test_relative_folders_mean_those_of_the_command_not_of_a_worker(
     cluster, lab, tmp_path, monkeypatch
 ):
-    address, _ = cluster
+    address, *_ = cluster
     with distributed.Client(scheduler_file=str(address), timeout="60s") as client:
         client.wait_for_workers(2, timeout=60)
     tcp = json.loads(address.read_text())["address"]
@@ -89,3 +93,53 @@ def test_relative_folders_mean_those_of_the_command_not_of_a_worker(
     assert main(["batch", "--scheduler", tcp, "--to-stage", "1", "-q"]) == 0
     assert {path.name for path in (lab / "processed").glob("A*")} == {s for s, _ in PAIRS}
     assert not list(tmp_path.glob("worker*/processed"))
+
+
+def test_one_pair_and_its_retry_run_on_the_workers(cluster, lab, calm, monkeypatch):
+    monkeypatch.setattr("exo2micro.batch.following._POLL_SECONDS", 0.01)
+    address, workers, _ = cluster
+    parents = []
+
+    def kill_the_first(event) -> None:
+        if event.kind == "started":
+            parents.append(psutil.Process(event.detail["pid"]).ppid())
+            if len(parents) == 1:
+                os.kill(event.detail["pid"], signal.SIGKILL)
+
+    with distributed.Client(scheduler_file=str(address), timeout="60s") as client:
+        client.wait_for_workers(2, timeout=60)
+        with joblib.parallel_config(backend="dask", wait_for_workers_timeout=60):
+            (result,) = run_batch(
+                raw_dir=lab / "raw",
+                output_dir=lab / "processed",
+                only="A1",
+                progress=kill_the_first,
+            )
+    assert result["attempts"] == len(parents) == 2
+    assert set(parents) <= {worker.pid for worker in workers}
+    assert digests(lab / "processed", "A1") == calm["A1"]
+
+
+def test_a_cluster_that_loses_its_scheduler_ends_the_batch_in_words(cluster, lab):
+    address, _, scheduler = cluster
+    pids = set()
+
+    def kill_the_scheduler(event) -> None:
+        if event.kind == "started":
+            pids.add(event.detail["pid"])
+        elif event.kind == "stage":
+            scheduler.kill()
+
+    with distributed.Client(scheduler_file=str(address), timeout="60s") as client:
+        client.wait_for_workers(2, timeout=60)
+        tcp = client.scheduler.address
+    with (
+        on_cluster(tcp),
+        pytest.raises(ClusterError, match=r"were lost .* --resume` \(and --scheduler"),
+    ):
+        run_batch(raw_dir=lab / "raw", output_dir=lab / "processed", progress=kill_the_scheduler)
+    journal = Journal.latest(lab / "processed")
+    assert "error of the batch itself" in journal.ended
+    assert journal.unfinished == PAIRS
+    assert pids
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
