@@ -59,7 +59,8 @@ def supervise(task: Task) -> Result:
 
 def _supervised(task: Task, log: EventLog) -> Result:
     with contextlib.ExitStack() as stack:
-        if not stack.enter_context(memory_reserved(task.memory_bytes, task.stopped, log.waiting)):
+        reserved = memory_reserved(task.memory_bytes, task.stopped, log.waiting)
+        if task.stopped() or not stack.enter_context(reserved):
             return skipped_result(task, task.why_stopped())
         started = time.perf_counter()
         process = stack.enter_context(_child(task))

@@ -519,12 +519,15 @@ def test_what_is_not_kept_takes_space_only_while_its_pair_runs(tmp_path):
     assert disk(keeps_all=False, at_once=2) == 40
 
 
-def test_stop_on_the_first_error_and_go_on_later(lab, calm):
+@pytest.mark.parametrize("parallel", [False, "subprocess"])
+def test_stop_on_the_first_error_and_go_on_later(lab, parallel):
     (path,) = (lab / "raw" / "A1").glob("*Pre*.tif")
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    results = run_batch(raw_dir=lab / "raw", output_dir=lab / "processed", on_error="stop")
+    how = {"raw_dir": lab / "raw", "output_dir": lab / "processed", "to_stage": 1}
+    results = run_batch(**how, on_error="stop", parallel=parallel)
     assert results[0]["status"].startswith("error: ")
+    assert "log" not in results[1], "it was not even started"
     assert results[1]["status"] == "skipped: stopped after the error of A1 / DAPI"
     journal = Journal.latest(lab / "processed")
     assert journal.failed == [PAIRS[0]]
