@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from exo2micro._typing import FloatImage, Mask
-from exo2micro.subtraction.patches import PatchStack
+from exo2micro.subtraction.patches import HALO_PX, PATCH_PX, PatchStack
 from exo2micro.subtraction.statistics import Vector, half_sample_mode, robust_sigma
 
 SMOOTHING_PX: Final = 9
@@ -37,6 +37,15 @@ AREA_REACH_PX: Final = 3
 
 FAR: Final = 10.0
 """Standard deviations above zero from which on nothing is clipped."""
+
+MIN_PATCH_PX: Final = 200
+"""Dark pixels of a patch that tell whether it agrees with the others."""
+
+MIN_PATCHES: Final = 12
+"""Fewer patches do not tell which of them disagree."""
+
+AGREEMENT: Final = 4.0
+"""Standard deviations among patches within which they agree."""
 
 SAMPLE_FRACTION: Final = 0.25
 """A pixel is sample above this fraction of the way from dark to the middle of the sample."""
@@ -98,6 +107,7 @@ def find_surroundings(stack: PatchStack) -> Surroundings:
         bright = (smooth > dark_at + 0.1 * (middle - dark_at)) & stack.usable
         near = cv2.dilate(bright.view(np.uint8), np.ones((15, 15), np.uint8)).view(np.bool_)
         dark = stack.usable & stack.core & ~near
+        dark = _in_agreement(stack, dark, bright & ~dark)
         if int(dark.sum()) >= MIN_DARK_PX:
             found = dark
             post, spread = _post_level(stack.post[dark].astype(np.float64))
@@ -107,6 +117,26 @@ def find_surroundings(stack: PatchStack) -> Surroundings:
     sample = cv2.erode(inside.view(np.uint8), np.ones((5, 5), np.uint8)).view(np.bool_)
     area = _area(stack, smooth, dark_at + AREA_FRACTION * (middle - dark_at), is_dark)
     return Surroundings(smooth, sample & stack.usable, area, threshold, post, pre, found)
+
+
+def _in_agreement(stack: PatchStack, dark: Mask, bright: Mask) -> Mask:
+    """Return the dark pixels of patches in which post and pre differ as they do in most.
+
+    A piece that one image lacks, or debris, sheds stray light into the dark of one image only.
+    """
+    side = PATCH_PX + 2 * HALO_PX
+    pixels = np.count_nonzero(dark.reshape(-1, side * side), axis=1)
+    told = pixels >= MIN_PATCH_PX
+    if np.count_nonzero(told) < MIN_PATCHES or not bright.any():
+        return dark
+    lights = [np.median(i[bright]) - np.median(i[dark]) for i in (stack.post, stack.pre)]
+    rest = np.where(dark, stack.post - np.float32(lights[0] / lights[1]) * stack.pre, np.float32(0))
+    means = rest.reshape(-1, side * side).sum(axis=1, dtype=np.float64)[told] / pixels[told]
+    centre = half_sample_mode(means, floor=MIN_PATCHES)
+    agrees = np.zeros(len(pixels), np.bool_)
+    agrees[told] = np.abs(means - centre) <= AGREEMENT * robust_sigma(means)
+    kept: Mask = dark & np.repeat(agrees, side)[:, None]
+    return kept if np.count_nonzero(agrees) >= MIN_PATCHES else dark
 
 
 def _area(stack: PatchStack, smooth: FloatImage, level: float, is_dark: bool) -> Mask:

@@ -67,6 +67,16 @@ def test_offset_is_exactly_zero_without_pedestal_and_kept_with_one():
     )
 
 
+def test_stray_light_of_a_lost_piece_is_no_pedestal():
+    pedestals = {"pedestal": 140.0, "pre_pedestal": 100.0}
+    made = pair(
+        shape=(1000, 900), seed=4, bits=16, ratio=2.4, coverage=0.03, lost_piece=0.1, **pedestals
+    )
+    estimate = estimate_scales(sample_of(made), {})[""]
+    assert estimate.interval[0] < made.scale < estimate.interval[1]
+    assert estimate.offset == pytest.approx(made.offset, abs=4.0)
+
+
 def test_least_squares_follows_the_microbes_and_the_canonical_scale_does_not():
     estimates = estimate_scales(sample_of(pair()), {"extra_estimators": "all"})
     assert list(estimates) == ["", "robust_regression", "least_squares"]
