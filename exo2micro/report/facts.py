@@ -151,10 +151,15 @@ def _objects(found: Mapping[str, Any]) -> Iterator[Fact]:
 
 def _limits(limit: Mapping[str, Any]) -> Iterator[Fact]:
     for row in limit.get("limits") or ():
+        value, bounds = number(row["flux"], "counts"), interval(row["interval"], "counts")
+        if row["above"] is not None:
+            value, bounds = f"above {number(row['above'], 'counts')}", "the brightest injected"
+        elif row["below"] is not None:
+            value, bounds = f"below {number(row['below'], 'counts')}", "the faintest injected"
         yield Fact(
             f"detection limit, {100 * row['probability']:.0f} %",
-            number(row["flux"], "counts"),
-            interval(row["interval"], "counts"),
+            value,
+            bounds,
             "total light of a point-like microbe that is found with this probability",
         )
 

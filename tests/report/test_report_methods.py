@@ -148,3 +148,14 @@ def test_hinted_commands_bring_extra_stages_and_parameters_along(unusual):
         (command,) = re.findall(rf"<code>(exo2micro {verb} .*?)</code>", page)
         assert main([*shlex.split(html.unescape(command))[1:], "-q"]) in (0, 3)
     assert "objects were detected" in methods_of(result["report"].read_text("utf-8"))
+
+
+def test_a_limit_that_no_injected_flux_brackets_tells_its_side(plain):
+    limits = [
+        {"probability": 0.5, "flux": None, "interval": None, "above": None, "below": 40.0},
+        {"probability": 0.9, "flux": None, "interval": None, "above": 800.0, "below": None},
+    ]
+    facts = key_facts(*plain, {"limit": {"limits": limits}})
+    found = {fact.name: (fact.value, fact.interval) for fact in facts}
+    assert found["detection limit, 50 %"] == ("below 40 counts", "the faintest injected")
+    assert found["detection limit, 90 %"] == ("above 800 counts", "the brightest injected")
