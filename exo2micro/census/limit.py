@@ -107,6 +107,12 @@ def detection_limit(
         sample = sample_region(runner)
         path = runner.store.paths.image("fits", record.base, record.suffix)
         found = detect(open_difference(path), **options, region=sample, threads=run.threads)
+        if found.facts.pixels == 0:
+            msg = (
+                f"{path}: all of the sample is masked (debris, or registration not certified), so "
+                "that no limit can be measured; look at the plane DQ"
+            )
+            raise DetectionError(msg)
         sigma, sigma_source = (sigma_px, "given") if sigma_px else _measured_width(found)
         plan = _plan(sample, found, sigma, sources, seed)
         centres, scale = _detect_again(runner, plan, found, sample)

@@ -119,13 +119,18 @@ def summary_of(name: str, result: Mapping[str, Any]) -> str:
     """Return the result of one search as lines of text."""
     if "error" in result:
         return f"{name}: {result['verdict']} - {result['error']}"
-    low, high = result["density_interval"]
     area = "mm^2" if result["density_unit"] == "mm-2" else "million pixels"
     counted = "" if result["counted"] == result["objects"] else f", {result['counted']} counted"
+    density = "not measured: all of the sample is masked"
+    if result["density"] is not None:
+        low, high = result["density_interval"]
+        density = (
+            f"{result['density']:.4g} per {area} (95 % interval {low:.4g} to {high:.4g}), "
+            f"area: {result['area_source']}"
+        )
     lines = [
         f"{name}: {result['objects']} objects{counted}",
-        f"  density        {result['density']:.4g} per {area} "
-        f"(95 % interval {low:.4g} to {high:.4g}), area: {result['area_source']}",
+        f"  density        {density}",
         f"  false objects  {result['expected_false']:.2g} expected of noise at "
         f"{result['threshold']:g} sigma; {result['negatives']} in the negative image",
         f"  noise          {result['noise_source']}",

@@ -98,11 +98,10 @@ def detect(
             labels.add(part)
         found.append((part.columns, part.negatives, part.pixels, part.masked, part.cut))
     columns, negatives, pixels, masked, cut = zip(*found, strict=True)
-    if sum(pixels) == 0:
+    if sum(pixels) + sum(masked) == 0:
         msg = (
-            f"{difference.name} has nothing to search: {sum(masked)} pixels of the sample are "
-            "masked (debris, or registration not certified), no others have data; look at the "
-            "plane DQ and the outline of the sample"
+            f"{difference.name} has nothing to search: no pixel of the sample has data; look at "
+            "the plane DQ and the outline of the sample"
         )
         raise DetectionError(msg)
     together = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}

@@ -148,7 +148,8 @@ class Detections:
     def density(self) -> tuple[float, float, float, str]:
         """Return objects per area, its 95 % Poisson interval, and the unit.
 
-        The unit is ``mm-2``, or ``Mpx-1`` (per million pixels) where the pixel size is unknown.
+        The unit is ``mm-2``, or ``Mpx-1`` (per million pixels) where the pixel size is unknown. The
+        numbers are NaN where all that was searched is masked, so that nothing counts.
 
         References
         ----------
@@ -166,6 +167,8 @@ class Detections:
         area, unit = self.area_mm2, "mm-2"
         if area is None:
             area, unit = self.facts.pixels / 1e6, "Mpx-1"
+        if area == 0:
+            return np.nan, np.nan, np.nan, unit
         low = float(chi2.ppf(0.025, 2 * count)) / 2 if count else 0.0
         high = float(chi2.ppf(0.975, 2 * count + 2)) / 2
         return count / area, low / area, high / area, unit
@@ -210,12 +213,13 @@ class Detections:
     def summary(self) -> dict[str, Any]:
         """Return count, density and settings as JSON values."""
         value, low, high, unit = self.density()
+        is_known = self.facts.pixels > 0
         facts = asdict(self.facts) | {"level_range": list(self.facts.level_range)}
         return {
             "objects": len(self),
             "counted": self.count,
-            "density": value,
-            "density_interval": [low, high],
+            "density": value if is_known else None,
+            "density_interval": [low, high] if is_known else None,
             "density_unit": unit,
             "area_mm2": self.area_mm2,
             **facts,

@@ -146,13 +146,16 @@ def _offset_words(scale: Mapping[str, Any]) -> str:
 def _census_sentences(census: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     found = census.get("objects")
     if found:
-        bounds = interval(found["density_interval"], digits=3)
+        density = "no density, as all of the sample is masked"
+        if found["density"] is not None:
+            bounds = interval(found["density_interval"], digits=3)
+            unit = area_unit(found["density_unit"])
+            density = f"{found['density']:.3g} {unit} (95 % interval {bounds})"
         yield (
             f"{found['objects']} objects were detected in the difference at a threshold of "
             f"{found['threshold']:g} sigma, of which {found['counted']} were counted: "
-            f"{found['density']:.3g} {area_unit(found['density_unit'])} (95 % interval {bounds}); "
-            f"{found['expected_false']:.2g} false ones are expected of noise, and the negative "
-            f"image holds {found['negatives']}."
+            f"{density}; {found['expected_false']:.2g} false ones are expected of noise, and the "
+            f"negative image holds {found['negatives']}."
         )
         if found.get("verdict") == "FAIL":
             yield "These objects are those of a difference that FAILED."

@@ -241,8 +241,12 @@ def test_where_objects_do_not_count_the_area_does_not_either(bit):
     assert found.density()[0] == pytest.approx(whole, rel=0.01)
     assert any(text.startswith("on 50 % of the area") for text in found.warnings())
     quality[:] = bit
-    with pytest.raises(DetectionError, match="160000 pixels of the sample are masked"):
-        detect(as_difference(image, quality=quality))
+    nothing = detect(as_difference(image, quality=quality))
+    assert len(nothing) > 0
+    assert nothing.count == 0
+    assert np.isnan(nothing.density()[:3]).all()
+    assert nothing.summary()["density"] is None
+    assert any(text.startswith("on 100 % of the area") for text in nothing.warnings())
 
 
 def test_a_sample_that_is_nowhere_is_an_error():
