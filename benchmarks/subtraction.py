@@ -104,6 +104,10 @@ CASES = (
     Case("dim by 2", replace(BASE, dim=0.5)),
     Case("saturated debris", replace(BASE, saturated_debris=8)),
     Case("lost piece, two pieces", replace(BASE, lost_piece=0.15, pieces=2)),
+    Case(
+        "lost piece, 16 bit, pedestals 140 and 100",
+        replace(BASE, bits=16, ratio=2.4, pedestal=140, pre_pedestal=100, lost_piece=0.1),
+    ),
     Case("0.3 px off", BASE, 0.3),
     Case("0.5 px off", BASE, 0.5),
     Case("16 bit, 0.5 px off", replace(BASE, bits=16), 0.5),
