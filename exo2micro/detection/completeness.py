@@ -98,6 +98,25 @@ class Completeness:
         midpoint, width = _fit(self.flux, self.injected, self.recovered[None])[0]
         return None if np.isnan(midpoint) else (float(midpoint), float(width))
 
+    def misfit(self) -> float:
+        """Return the probability that a sample of the fitted curve lies as far from it as this one.
+
+        By the deviance, which is chi-squared; 1 where there is no curve. If it is small, some
+        sources are lost or found whatever their flux.
+        """
+        from scipy import stats
+
+        fitted = self.curve()
+        if fitted is None or self.flux.size <= 2:
+            return 1.0
+        expected = special.ndtr((np.log(self.flux) - fitted[0]) / fitted[1])
+        expected = np.clip(expected, _LEAST, 1 - _LEAST)
+        deviance = special.rel_entr(self.fraction, expected) + special.rel_entr(
+            1 - self.fraction, 1 - expected
+        )
+        total = 2.0 * float(np.sum(self.injected * deviance))
+        return float(stats.chi2.sf(total, self.flux.size - 2))
+
     def limits(self, probabilities: Sequence[float], seed: int = 0) -> list[Limit]:
         """Return the fluxes found with given probabilities; intervals from a bootstrap."""
         fitted = self.curve()

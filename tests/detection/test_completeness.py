@@ -31,6 +31,11 @@ def test_intervals_of_the_limits_cover_the_truth():
     assert np.mean(covered) >= 0.85
 
 
+def test_sources_lost_whatever_their_flux_are_no_one_curve():
+    assert min(drawn(80, 0.3, 80, seed).misfit() for seed in range(40)) > 0.01
+    assert max(drawn(80, 0.3, 80, seed, top=0.8).misfit() for seed in range(40)) < 0.01
+
+
 def test_wilson_intervals():
     low, high = Completeness(FLUX[:1], np.array([10]), np.array([0])).intervals()[0]
     assert (low, high) == pytest.approx((0, 0.27753), abs=1e-4)
