@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 import imagecodecs
 import numpy as np
 from astropy.io import fits
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from exo2micro._typing import FloatImage, Image
@@ -29,8 +28,7 @@ from exo2micro.raster.fits_checksum import (
 from exo2micro.raster.stream import TILE, EncodedTile, Plane
 
 _BITPIX = {"u1": 8, "i2": 16, "i4": 32, "f4": -32}
-_GZIP_LEVEL = 2
-_GZIP_WRAPPER = 31  # zlib's "wbits" for the format of gzip, without a time
+_GZIP_LEVEL = 1
 _RICE_BLOCK = 32
 _COPY_BLOCK = 1 << 22
 _BLOCK = 2880
@@ -139,8 +137,8 @@ class CompressedPlane:
     def _compress(self, tile: Image) -> EncodedTile:
         if self._spec.is_quantised:
             return encode_quantised(tile.astype(np.float32), 1.0)
-        exact = np.ascontiguousarray(tile, self._stored)
-        return EncodedTile(bytes(isal_zlib.compress(exact, _GZIP_LEVEL, _GZIP_WRAPPER)), 1.0)
+        exact: Any = np.ascontiguousarray(tile, self._stored)
+        return EncodedTile(bytes(imagecodecs.gzip_encode(exact, _GZIP_LEVEL)), 1.0)
 
     def _append(self, tile: EncodedTile) -> None:
         """Spool one tile; the table before the tiles has whole words, so that sums can go on."""
